@@ -1,0 +1,1 @@
+"""Acting: the one place that writes to the API server and to hypervisors."""

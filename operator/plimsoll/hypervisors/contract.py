@@ -1,0 +1,158 @@
+"""What every hypervisor provider must offer, and how it may fail.
+
+Rules of the contract (design, sections 5 and 6):
+
+- ``ensure`` is keyed by the VMNode's UID: called twice, it returns the same VM.
+- Existence has three answers. ``describe`` returns a VM (exists), returns None
+  (gone: proven by identity in a full, authenticated, live listing) or raises
+  (unknown). Unknown is never gone.
+- ``delete`` touches only a VM that carries this cluster's mark and the recorded
+  identity; deleting what is gone succeeds.
+- Every call is bounded in time by the provider and raises ``Retryable`` when it
+  runs out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+from plimsoll.api.hypervisor import Capabilities, HostState
+from plimsoll.world.snapshot import Frozen
+
+
+class HypervisorError(Exception):
+    """A call failed; the subclass says what to do about it."""
+
+
+class Retryable(HypervisorError):
+    """Unreachable, timed out or busy: nothing is known; try again later."""
+
+
+class RateLimited(Retryable):
+    """Too many calls: try again, more slowly."""
+
+
+class NoCapacity(HypervisorError):
+    """No host has room, or admission control refused: a capacity signal, not a fault."""
+
+
+class Conflict(HypervisorError):
+    """Something of another owner is in the way (same name, foreign mark)."""
+
+
+class NotSupported(HypervisorError):
+    """This hypervisor, or this VM, cannot do that."""
+
+
+class Invalid(HypervisorError):
+    """The request itself is wrong; trying again will not help."""
+
+
+class PowerState(StrEnum):
+    """What the hypervisor says of a VM."""
+
+    CREATING = "Creating"
+    RUNNING = "Running"
+    OFF = "Off"
+    """Confirmed not running."""
+    RESTARTING = "Restarting"
+    """High availability is bringing it up again elsewhere."""
+    DELETING = "Deleting"
+    UNKNOWN = "Unknown"
+    """Its host cannot be asked; it may run."""
+
+
+class HostInfo(Frozen, frozen=True, kw_only=True):
+    """One physical machine. CPU in millicores without overcommitment, memory in bytes."""
+
+    name: str
+    zone: str
+    cpu: int
+    memory: int
+    state: HostState
+
+
+class Intent(Frozen, frozen=True, kw_only=True):
+    """The VM that is wanted, as its VMNode records it."""
+
+    uid: str
+    """UID of the VMNode: the idempotency key."""
+    name: str
+    pool: str
+    host: str
+    """Empty: any host."""
+    cpu: int
+    """Virtual CPUs."""
+    memory: int
+    """Bytes."""
+    allocatable_cpu: int
+    """Millicores left to pods after the reservation."""
+    allocatable_memory: int
+    max_pods: int
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    taints: tuple[tuple[str, str, str], ...]
+    """(key, value, effect)."""
+
+
+class VmInfo(Frozen, frozen=True, kw_only=True):
+    """A VM as the hypervisor describes it."""
+
+    uuid: str
+    """Identity: never reused, unlike names and numeric ids."""
+    name: str
+    owner_uid: str
+    """UID of the VMNode in its mark; empty: it carries no mark of ours."""
+    cluster: str
+    """Cluster id in its mark."""
+    host: str
+    power: PowerState
+    cpu: int
+    memory: int
+    provider_id: str
+    created: float
+
+
+class Provider(Protocol):
+    """One hypervisor, spoken to on behalf of one cluster."""
+
+    def capabilities(self) -> Capabilities:
+        """What this hypervisor can do. Static: no call is made."""
+
+    async def hosts(self) -> tuple[HostInfo, ...]:
+        """All physical machines, with their state."""
+
+    async def ensure(self, intent: Intent) -> VmInfo:
+        """The VM of this intent, created if it does not exist yet.
+
+        Raises:
+            NoCapacity: the host, or every host, is full.
+            Conflict: a VM of that name exists and is not this intent's.
+        """
+
+    async def describe(self, uuid: str) -> VmInfo | None:
+        """The VM with this identity, or None when it is proven gone."""
+
+    async def list_owned(self) -> tuple[VmInfo, ...]:
+        """Every VM that carries this cluster's mark; complete, or an error."""
+
+    async def resize(self, uuid: str, cpu: int, memory: int) -> VmInfo:
+        """Starts hot-add (or removal, if capable) towards virtual CPUs and bytes.
+
+        Returns at once; ``describe`` shows the size that is reached.
+
+        Raises:
+            NoCapacity: the host has no room for the difference.
+            NotSupported: the VM cannot be resized while running.
+        """
+
+    async def delete(self, uuid: str, owner_uid: str) -> None:
+        """Starts the deletion of the VM with this identity and this owner; gone is success.
+
+        Raises:
+            Conflict: a VM of that identity has another owner or cluster.
+        """
+
+    async def close(self) -> None:
+        """Releases connections."""

@@ -1,0 +1,323 @@
+"""Kubernetes objects as they come over the wire, cut down to what the decision reads.
+
+msgspec decodes straight into these structs and skips every other field, which
+is what makes reading many pods cheap. Quantities stay text here; ``pods.py``
+turns them into numbers once per distinct pod shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Base: camelCase outside, snake_case inside, unknown fields skipped."""
+
+
+class OwnerReference(Wire, frozen=True, kw_only=True):
+    api_version: str = ""
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool = False
+
+
+class Meta(Wire, frozen=True, kw_only=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    finalizers: list[str] = []
+    owner_references: list[OwnerReference] = []
+
+
+class Object(Wire, frozen=True, kw_only=True):
+    """What every kind has."""
+
+    metadata: Meta
+
+
+class Raw(Object, frozen=True, kw_only=True):
+    """An object of one of our own kinds: kept whole for the pydantic models."""
+
+
+Quantity = str | int | float
+
+
+class Resources(Wire, frozen=True, kw_only=True):
+    requests: dict[str, Quantity] = {}
+    limits: dict[str, Quantity] = {}
+    claims: list[Any] = []
+
+
+class ContainerPort(Wire, frozen=True, kw_only=True):
+    container_port: int = 0
+    host_port: int = 0
+    host_ip: str = msgspec.field(default="", name="hostIP")
+    protocol: str = "TCP"
+
+
+class ResizePolicy(Wire, frozen=True, kw_only=True):
+    resource_name: str
+    restart_policy: str
+
+
+class ContainerSpec(Wire, frozen=True, kw_only=True):
+    name: str = ""
+    resources: Resources = Resources()
+    ports: list[ContainerPort] = []
+    restart_policy: str | None = None
+    resize_policy: list[ResizePolicy] = []
+
+
+class SelectorRequirement(Wire, frozen=True, kw_only=True):
+    key: str
+    operator: str
+    values: list[str] = []
+
+
+class LabelSelector(Wire, frozen=True, kw_only=True):
+    match_labels: dict[str, str] = {}
+    match_expressions: list[SelectorRequirement] = []
+
+
+class NodeSelectorTerm(Wire, frozen=True, kw_only=True):
+    match_expressions: list[SelectorRequirement] = []
+    match_fields: list[SelectorRequirement] = []
+
+
+class NodeSelector(Wire, frozen=True, kw_only=True):
+    node_selector_terms: list[NodeSelectorTerm] = []
+
+
+class NodeAffinity(Wire, frozen=True, kw_only=True):
+    required: NodeSelector | None = msgspec.field(
+        default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class PodAffinityTerm(Wire, frozen=True, kw_only=True):
+    topology_key: str
+    label_selector: LabelSelector | None = None
+    namespaces: list[str] = []
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: list[str] = []
+    mismatch_label_keys: list[str] = []
+
+
+class PodAffinity(Wire, frozen=True, kw_only=True):
+    required: list[PodAffinityTerm] = msgspec.field(
+        default_factory=list, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class Affinity(Wire, frozen=True, kw_only=True):
+    node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class Toleration(Wire, frozen=True, kw_only=True):
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class TopologySpreadConstraint(Wire, frozen=True, kw_only=True):
+    max_skew: int
+    topology_key: str
+    when_unsatisfiable: str
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str = "Honor"
+    node_taints_policy: str = "Ignore"
+    match_label_keys: list[str] = []
+
+
+class SchedulingGate(Wire, frozen=True, kw_only=True):
+    name: str
+
+
+class Volume(Wire, frozen=True, kw_only=True):
+    name: str = ""
+    empty_dir: dict[str, Any] | None = None
+    host_path: dict[str, Any] | None = None
+    persistent_volume_claim: dict[str, Any] | None = None
+    ephemeral: dict[str, Any] | None = None
+
+
+class PodSpec(Wire, frozen=True, kw_only=True):
+    containers: list[ContainerSpec] = []
+    init_containers: list[ContainerSpec] = []
+    resources: Resources | None = None
+    overhead: dict[str, Quantity] = {}
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
+    tolerations: list[Toleration] = []
+    topology_spread_constraints: list[TopologySpreadConstraint] = []
+    scheduling_gates: list[SchedulingGate] = []
+    scheduler_name: str = "default-scheduler"
+    runtime_class_name: str | None = None
+    priority: int | None = None
+    priority_class_name: str = ""
+    preemption_policy: str | None = None
+    host_network: bool = False
+    volumes: list[Volume] = []
+    resource_claims: list[Any] = []
+    termination_grace_period_seconds: int | None = None
+
+
+class Condition(Wire, frozen=True, kw_only=True):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class ContainerStatus(Wire, frozen=True, kw_only=True):
+    name: str = ""
+    resources: Resources | None = None
+    allocated_resources: dict[str, Quantity] = {}
+    restart_count: int = 0
+
+
+class PodStatus(Wire, frozen=True, kw_only=True):
+    phase: str = "Pending"
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+    nominated_node_name: str = ""
+    start_time: str | None = None
+
+
+class Pod(Object, frozen=True, kw_only=True):
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class Taint(Wire, frozen=True, kw_only=True):
+    key: str
+    value: str = ""
+    effect: str
+
+
+class NodeSpec(Wire, frozen=True, kw_only=True):
+    provider_id: str = msgspec.field(default="", name="providerID")
+    unschedulable: bool = False
+    taints: list[Taint] = []
+
+
+class NodeInfo(Wire, frozen=True, kw_only=True):
+    system_uuid: str = msgspec.field(default="", name="systemUUID")
+
+
+class NodeStatus(Wire, frozen=True, kw_only=True):
+    capacity: dict[str, Quantity] = {}
+    allocatable: dict[str, Quantity] = {}
+    conditions: list[Condition] = []
+    node_info: NodeInfo = NodeInfo()
+
+
+class Node(Object, frozen=True, kw_only=True):
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class PodTemplate(Wire, frozen=True, kw_only=True):
+    metadata: Meta = Meta()
+    spec: PodSpec = PodSpec()
+
+
+class ControllerSpec(Wire, frozen=True, kw_only=True):
+    """Spec of a Deployment, StatefulSet, ReplicaSet, DaemonSet or Job."""
+
+    replicas: int | None = None
+    selector: LabelSelector | None = None
+    template: PodTemplate = PodTemplate()
+    parallelism: int | None = None
+    completions: int | None = None
+    suspend: bool = False
+
+
+class ControllerStatus(Wire, frozen=True, kw_only=True):
+    replicas: int = 0
+    ready_replicas: int = 0
+    observed_generation: int = 0
+
+
+class Controller(Object, frozen=True, kw_only=True):
+    """A Deployment, StatefulSet, ReplicaSet, DaemonSet or Job."""
+
+    kind: str = ""
+    spec: ControllerSpec = ControllerSpec()
+    status: ControllerStatus = ControllerStatus()
+
+
+class PodDisruptionBudgetSpec(Wire, frozen=True, kw_only=True):
+    selector: LabelSelector | None = None
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class PodDisruptionBudgetStatus(Wire, frozen=True, kw_only=True):
+    disruptions_allowed: int = 0
+    observed_generation: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    expected_pods: int = 0
+
+
+class PodDisruptionBudget(Object, frozen=True, kw_only=True):
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+    status: PodDisruptionBudgetStatus | None = None
+
+
+class RuntimeClassScheduling(Wire, frozen=True, kw_only=True):
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+
+
+class RuntimeClassOverhead(Wire, frozen=True, kw_only=True):
+    pod_fixed: dict[str, Quantity] = {}
+
+
+class RuntimeClass(Object, frozen=True, kw_only=True):
+    handler: str = ""
+    overhead: RuntimeClassOverhead | None = None
+    scheduling: RuntimeClassScheduling | None = None
+
+
+class PriorityClass(Object, frozen=True, kw_only=True):
+    value: int = 0
+    global_default: bool = False
+    preemption_policy: str = "PreemptLowerPriority"
+
+
+class Namespace(Object, frozen=True, kw_only=True):
+    """Its labels serve ``namespaceSelector``."""
+
+
+class ContainerMetrics(Wire, frozen=True, kw_only=True):
+    name: str = ""
+    usage: dict[str, Quantity] = {}
+
+
+class PodMetrics(Object, frozen=True, kw_only=True):
+    timestamp: str = ""
+    window: str = ""
+    containers: list[ContainerMetrics] = []
+
+
+class NodeMetrics(Object, frozen=True, kw_only=True):
+    timestamp: str = ""
+    usage: dict[str, Quantity] = {}
