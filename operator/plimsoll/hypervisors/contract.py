@@ -70,6 +70,9 @@ class HostInfo(Frozen, frozen=True, kw_only=True):
     zone: str
     cpu: int
     memory: int
+    cpu_used: int
+    """Millicores given to VMs, also to those of others."""
+    memory_used: int
     state: HostState
 
 
