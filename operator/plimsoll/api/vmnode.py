@@ -100,7 +100,14 @@ class VMNodeStatus(Model):
         default="", alias="nodeUID", max_length=64, description="UID of the matched node."
     )
     size: Size | None = Field(default=None, description="Size last seen at the hypervisor.")
-    failures: int = Field(default=0, ge=0, description="Failed attempts in this phase.")
+    failures: int = Field(
+        default=0, ge=0, description="Launch attempts that failed since it was last Ready."
+    )
+    attempt_since: str = Field(
+        default="",
+        max_length=64,
+        description="When the launch attempt under way began, or the last one failed (RFC 3339).",
+    )
     lost_since: str = Field(
         default="",
         max_length=64,

@@ -14,11 +14,26 @@ Rules of the contract (design, sections 5 and 6):
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Protocol
 
 from plimsoll.api.hypervisor import Capabilities, HostState
 from plimsoll.world.snapshot import Frozen
+from plimsoll.world.vms import PowerState, VmInfo
+
+__all__ = [
+    "Conflict",
+    "HostInfo",
+    "HypervisorError",
+    "Intent",
+    "Invalid",
+    "NoCapacity",
+    "NotSupported",
+    "PowerState",
+    "Provider",
+    "RateLimited",
+    "Retryable",
+    "VmInfo",
+]
 
 
 class HypervisorError(Exception):
@@ -47,20 +62,6 @@ class NotSupported(HypervisorError):
 
 class Invalid(HypervisorError):
     """The request itself is wrong; trying again will not help."""
-
-
-class PowerState(StrEnum):
-    """What the hypervisor says of a VM."""
-
-    CREATING = "Creating"
-    RUNNING = "Running"
-    OFF = "Off"
-    """Confirmed not running."""
-    RESTARTING = "Restarting"
-    """High availability is bringing it up again elsewhere."""
-    DELETING = "Deleting"
-    UNKNOWN = "Unknown"
-    """Its host cannot be asked; it may run."""
 
 
 class HostInfo(Frozen, frozen=True, kw_only=True):
@@ -97,24 +98,6 @@ class Intent(Frozen, frozen=True, kw_only=True):
     annotations: dict[str, str]
     taints: tuple[tuple[str, str, str], ...]
     """(key, value, effect)."""
-
-
-class VmInfo(Frozen, frozen=True, kw_only=True):
-    """A VM as the hypervisor describes it."""
-
-    uuid: str
-    """Identity: never reused, unlike names and numeric ids."""
-    name: str
-    owner_uid: str
-    """UID of the VMNode in its mark; empty: it carries no mark of ours."""
-    cluster: str
-    """Cluster id in its mark."""
-    host: str
-    power: PowerState
-    cpu: int
-    memory: int
-    provider_id: str
-    created: float
 
 
 class Provider(Protocol):
