@@ -26,3 +26,19 @@ FIELD_MANAGER: Final = "plimsoll"
 
 TOPOLOGY_KEYS: Final = {"host": HOST, "vm": HOSTNAME, "zone": ZONE}
 """Node label of each domain that ``redundancy.across`` may name."""
+
+
+def node_labels(
+    name: str, template: dict[str, str], pool: str, hypervisor: str, host: str, zone: str
+) -> dict[str, str]:
+    """Labels that the node of a VM carries from its first day.
+
+    Architecture and system are those of the images we support; a template may say otherwise.
+    """
+    labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", **template}
+    labels |= {HOSTNAME: name, POOL: pool, HYPERVISOR: hypervisor}
+    if host:
+        labels[HOST] = host
+    if zone:
+        labels[ZONE] = zone
+    return labels

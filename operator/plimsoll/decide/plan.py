@@ -131,6 +131,8 @@ class Move(Frozen, frozen=True, kw_only=True):
     """UID of the subject as it was decided on; acting checks it."""
     cost: int = 0
     """Change of cost per the pool's model, in thousandths of its unit."""
+    deferred: str = ""
+    """Why it waits (too many VMs in flight, budget); empty: to be carried out now."""
 
 
 class Unplaced(Frozen, frozen=True, kw_only=True):

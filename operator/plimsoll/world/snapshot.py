@@ -91,7 +91,9 @@ class Pod(Frozen, frozen=True, kw_only=True):
     held: str = ""
     """Why it must not be evicted (annotation, bare pod, local storage ...); empty: it may."""
     size: Resources | None = None
-    """Requests of the steered container, as the kubelet last acknowledged; None: not known."""
+    """Requests of the steered container in the pod's spec; None: no workload steers it."""
+    resize_refused: str = ""
+    """Why the kubelet refused the last in-place resize (PodResizePending, Infeasible)."""
     restart_on_resize: bool = False
     """A resize of CPU or memory would restart the container."""
 
