@@ -22,6 +22,15 @@ DO_NOT_DISRUPT_PEERS: Final = {
 }
 """Annotations of other autoscalers that mean the same to their users."""
 
+CORDONED: Final = "plimsoll.dev/cordoned"
+"""Annotation of a node that Plimsoll cordoned; where it is missing, a person did."""
+
+OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
+"""Taint of a node whose machine is confirmed off: its pods and volumes are let go."""
+
+VM_FINALIZER: Final = "plimsoll.dev/vm"
+"""Finalizer of a VMNode from its creation until its VM is proven gone and its node deleted."""
+
 FIELD_MANAGER: Final = "plimsoll"
 
 TOPOLOGY_KEYS: Final = {"host": HOST, "vm": HOSTNAME, "zone": ZONE}
