@@ -13,7 +13,8 @@ A ``Kube`` belongs to the event loop in which it was entered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar, cast, overload
@@ -270,6 +271,7 @@ class Kube:
             items += page.items
         return items
 
+    @asynccontextmanager
     async def watch(
         self,
         resource: Resource,
@@ -280,13 +282,13 @@ class Kube:
         field_selector: str = "",
         timeout_seconds: int = 300,
         inactivity: float = WATCH_INACTIVITY,
-    ) -> AsyncGenerator[WatchEvent, None]:
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Events after ``resource_version``, bookmarks included, until the server ends the watch.
 
-        Close it (``contextlib.aclosing``) when leaving early. A last line that
-        is cut off is dropped: it comes again after a reconnect.
+        Entering opens the stream; leaving closes it. A last line that is cut off
+        is dropped: it comes again after a reconnect.
 
-        Raises:
+        Raises (on entering, and from the iterator):
             Gone: ``resource_version`` is too old: list again.
             Unreachable: no byte came for ``inactivity`` seconds, or the connection broke.
             ApiError: any other error, also those sent as an event of the stream.
@@ -304,18 +306,11 @@ class Kube:
             total=timeout_seconds + inactivity, sock_connect=REQUEST_TIMEOUT, sock_read=inactivity
         )
         response = await self._open("GET", resource.path(namespace), query, None, "", timeout, what)
+        events = _events(response, what)
         try:
-            rest = bytearray()
-            async for chunk in response.content.iter_any():
-                rest += chunk
-                *lines, tail = rest.split(b"\n")
-                rest = tail
-                for line in lines:
-                    if line.strip():
-                        yield _event(bytes(line), what)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable(what, error) from error
+            yield events
         finally:
+            await events.aclose()
             response.close()
 
     # Writing
@@ -520,6 +515,18 @@ def _identify(obj: Json) -> tuple[Resource, str | None, str]:
     resource = resource_of(obj)
     meta = obj.get("metadata") or {}
     return resource, meta.get("namespace"), meta.get("name", "")
+
+
+async def _events(response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[WatchEvent, None]:
+    rest = b""
+    try:
+        async for chunk in response.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield _event(line, what)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise unreachable(what, error) from error
 
 
 def _event(line: bytes, what: str) -> WatchEvent:
