@@ -66,6 +66,12 @@ STATEFULSETS: Final = Resource("apps", "v1", "statefulsets", True, "StatefulSet"
 PODDISRUPTIONBUDGETS: Final = Resource(
     "policy", "v1", "poddisruptionbudgets", True, "PodDisruptionBudget"
 )
+HORIZONTALPODAUTOSCALERS: Final = Resource(
+    "autoscaling", "v2", "horizontalpodautoscalers", True, "HorizontalPodAutoscaler"
+)
+SELFSUBJECTACCESSREVIEWS: Final = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", False, "SelfSubjectAccessReview"
+)
 RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", False, "RuntimeClass")
 PRIORITYCLASSES: Final = Resource(
     "scheduling.k8s.io", "v1", "priorityclasses", False, "PriorityClass"
