@@ -41,9 +41,7 @@ class Authority:
         )
         self.pair = Pair(_pem(certificate), private_pem(self._key))
 
-    def issue(
-        self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()
-    ) -> Pair:
+    def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
         """Issue a client certificate, or a serving one if `hosts` (names, addresses) are given."""
         key = new_key()
         subject = distinguished_name(name, groups)

@@ -85,7 +85,8 @@ class Processes:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._supervisor.stdin, self._supervisor.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         with self._lock:
             try:
                 stdin.write(json.dumps(request).encode() + b"\n")
