@@ -9,10 +9,10 @@ failure. ``lastTransitionTime`` moves only when the status does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from plimsoll.api.common import Condition
+from plimsoll.api.timestamp import rfc3339
 
 READY: Final = "Ready"
 RECONCILING: Final = "Reconciling"
@@ -75,11 +75,6 @@ def reconciling(reason: str, message: str) -> list[Fact]:
 def stalled(reason: str, message: str) -> list[Fact]:
     """Not there, and nothing will change until somebody acts."""
     return [Fact(READY, "False", reason, message), Fact(STALLED, "True", reason, message)]
-
-
-def rfc3339(when: float) -> str:
-    """The time, to the second, as Kubernetes writes it."""
-    return datetime.fromtimestamp(int(when), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _rank(condition: Condition) -> tuple[int, str]:
