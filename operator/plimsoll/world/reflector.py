@@ -85,6 +85,8 @@ class Reflector(Generic[T]):
         resource: Resource,
         decode: Decode[T],
         *,
+        namespace: str | None = None,
+        label_selector: str = "",
         field_selector: str = "",
         page_size: int = 500,
         inactivity: float = WATCH_INACTIVITY,
@@ -98,6 +100,8 @@ class Reflector(Generic[T]):
         """Why nothing can be read at the moment; empty: it can."""
         self._kube = kube
         self._decode = decode
+        self._namespace = namespace
+        self._label_selector = label_selector
         self._field_selector = field_selector
         self._page_size = page_size
         self._inactivity = inactivity
@@ -202,7 +206,9 @@ class Reflector(Generic[T]):
         version = "0"
         pages = self._kube.list_pages(
             self.resource,
+            self._namespace,
             limit=self._page_size,
+            label_selector=self._label_selector,
             field_selector=self._field_selector,
             type=msgspec.Raw,
         )
@@ -225,6 +231,8 @@ class Reflector(Generic[T]):
         async with self._kube.watch(
             self.resource,
             self._resume,
+            self._namespace,
+            label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout_seconds=seconds,
             inactivity=self._inactivity,
