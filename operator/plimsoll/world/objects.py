@@ -18,6 +18,8 @@ class Objects:
     """All objects that the decision reads. The order within a tuple does not matter."""
 
     hypervisors: tuple[Hypervisor, ...] = ()
+    hypervisors_known: bool = True
+    """False: these are files that hold no Hypervisor at all; hosts then count as unbounded."""
     pools: tuple[VMPool, ...] = ()
     vmnodes: tuple[VMNode, ...] = ()
     workloads: tuple[ContainerWorkload, ...] = ()

@@ -153,6 +153,10 @@ class Volume(Wire, frozen=True, kw_only=True):
     host_path: dict[str, Any] | None = None
     persistent_volume_claim: dict[str, Any] | None = None
     ephemeral: dict[str, Any] | None = None
+    gce_persistent_disk: dict[str, Any] | None = None
+    aws_elastic_block_store: dict[str, Any] | None = None
+    iscsi: dict[str, Any] | None = None
+    rbd: dict[str, Any] | None = None
 
 
 class PodSpec(Wire, frozen=True, kw_only=True):
@@ -174,6 +178,7 @@ class PodSpec(Wire, frozen=True, kw_only=True):
     host_network: bool = False
     volumes: list[Volume] = []
     resource_claims: list[Any] = []
+    scheduling_group: dict[str, Any] | None = None
     termination_grace_period_seconds: int | None = None
 
 
@@ -196,6 +201,9 @@ class PodStatus(Wire, frozen=True, kw_only=True):
     phase: str = "Pending"
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+    resources: Resources | None = None
+    allocated_resources: dict[str, Quantity] = {}
     nominated_node_name: str = ""
     start_time: str | None = None
 

@@ -1,0 +1,292 @@
+"""Hypervisors with their hosts, and VMs with their nodes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from plimsoll.api import Hypervisor, VMNode
+from plimsoll.api import labels as names
+from plimsoll.api.hypervisor import Capabilities, HostStatus
+from plimsoll.api.quantity import parse_bytes, parse_milli
+from plimsoll.api.timestamp import parse_timestamp
+from plimsoll.api.vmnode import Phase
+from plimsoll.world import snapshot, wire
+from plimsoll.world.objects import Objects, Observations
+from plimsoll.world.pods import held_by_annotation
+from plimsoll.world.requests import amounts, resources
+
+_SCALE_DOWN_DISABLED: Final = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
+_SEEN_MEMORY_PERCENT: Final = 85
+"""Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
+
+
+def hypervisors_of(objects: Objects, observations: Observations) -> tuple[snapshot.Hypervisor, ...]:
+    """Hypervisors by name. Where none was given at all, the pools' are assumed unbounded."""
+    if not objects.hypervisors_known:
+        named = {pool.spec.hypervisor for pool in objects.pools}
+        return tuple(snapshot.Hypervisor(name=name) for name in sorted(named))
+    return tuple(
+        snapshot.Hypervisor(
+            name=hypervisor.metadata.name,
+            ready=_is_ready(hypervisor),
+            capabilities=_capabilities(hypervisor),
+            hosts=_hosts(hypervisor, objects.vmnodes, observations),
+            restart_window=hypervisor.spec.restart_window,
+        )
+        for hypervisor in sorted(objects.hypervisors, key=lambda h: h.metadata.name)
+    )
+
+
+def _is_ready(hypervisor: Hypervisor) -> bool:
+    conditions = hypervisor.status.conditions if hypervisor.status is not None else ()
+    return all(c.status == "True" for c in conditions if c.type == "Ready")
+
+
+def _capabilities(hypervisor: Hypervisor) -> Capabilities:
+    if hypervisor.status is not None and hypervisor.status.capabilities is not None:
+        return hypervisor.status.capabilities
+    simulated = hypervisor.spec.simulated
+    if simulated is None:
+        return Capabilities()
+    return Capabilities(
+        hot_add_cpu=simulated.hot_add,
+        hot_add_memory=simulated.hot_add,
+        hot_remove=simulated.hot_remove,
+        high_availability=simulated.high_availability,
+    )
+
+
+def _inventory(hypervisor: Hypervisor) -> tuple[HostStatus, ...] | None:
+    """Hosts as last listed; before that, those of the simulated hypervisor's own spec."""
+    if hypervisor.status is not None and hypervisor.status.hosts:
+        return hypervisor.status.hosts
+    simulated = hypervisor.spec.simulated
+    if simulated is None:
+        return None
+    percent = hypervisor.spec.cpu_overcommit_percent
+    return tuple(
+        HostStatus(
+            name=host.name,
+            zone=host.zone,
+            state=host.state,
+            cpu=f"{host.cpu * 1000 * percent // 100}m",
+            memory=host.memory,
+        )
+        for host in simulated.hosts
+    )
+
+
+def _hosts(
+    hypervisor: Hypervisor, vmnodes: Iterable[VMNode], observations: Observations
+) -> tuple[snapshot.Host, ...] | None:
+    inventory = _inventory(hypervisor)
+    if inventory is None:
+        return None
+    name = hypervisor.metadata.name
+    ours: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for vmnode in vmnodes:
+        if vmnode.spec.hypervisor == name and _in_inventory(vmnode, hypervisor):
+            size = (vmnode.status and vmnode.status.size) or vmnode.spec.size
+            ours[_host_of(vmnode)][0] += size.cpu * 1000
+            ours[_host_of(vmnode)][1] += size.memory
+    return tuple(
+        snapshot.Host(
+            name=host.name,
+            hypervisor=name,
+            zone=host.zone,
+            cpu=host.cpu,
+            memory=host.memory,
+            cpu_other=max(0, host.cpu_used - ours[host.name][0]),
+            memory_other=max(0, host.memory_used - ours[host.name][1]),
+            state=host.state,
+            state_since=_seconds(host.state_since),
+            launch_blocked_until=observations.launch_blocked_until.get(f"{name}/{host.name}", 0.0),
+        )
+        for host in sorted(inventory, key=lambda h: h.name)
+    )
+
+
+def _in_inventory(vmnode: VMNode, hypervisor: Hypervisor) -> bool:
+    """Whether the use that the hosts report includes this VM."""
+    status = vmnode.status
+    if status is None or status.identity is None:
+        return False
+    if status.phase not in (Phase.CREATING, Phase.BOOTING):
+        return True
+    listed = hypervisor.status.last_inventory if hypervisor.status is not None else ""
+    return _seconds(status.phase_since) <= _seconds(listed)
+
+
+def _host_of(vmnode: VMNode) -> str:
+    return (vmnode.status.host if vmnode.status is not None else "") or vmnode.spec.host
+
+
+def vms_of(
+    objects: Objects,
+    observations: Observations,
+    hypervisors: Iterable[snapshot.Hypervisor],
+    pods: Iterable[snapshot.Pod],
+) -> tuple[snapshot.Vm, ...]:
+    """VMs and foreign nodes by name.
+
+    A node that bears a VM's name without being that VM is left out: nothing may be
+    placed on it, and it does not become the VM's node.
+    """
+    hosts = {(h.name, host.name): host for h in hypervisors for host in h.hosts or ()}
+    nodes = {node.metadata.name: node for node in objects.nodes}
+    newest: defaultdict[str, float] = defaultdict(float)
+    for pod in pods:
+        if pod.node is not None:
+            newest[pod.node] = max(newest[pod.node], pod.created)
+
+    def all_vms() -> Iterator[snapshot.Vm]:
+        ours = {vmnode.metadata.name for vmnode in objects.vmnodes}
+        for vmnode in objects.vmnodes:
+            node = nodes.get(vmnode.metadata.name)
+            host = hosts.get((vmnode.spec.hypervisor, _host_of(vmnode)))
+            yield _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host)
+        for name, node in nodes.items():
+            if name not in ours:
+                yield _foreign(node)
+
+    return tuple(
+        _observed(vm, observations, newest[vm.name])
+        for vm in sorted(all_vms(), key=lambda vm: vm.name)
+    )
+
+
+def _is_node_of(node: wire.Node, vmnode: VMNode) -> bool:
+    """Whether the node is this VM. Where one side states no identity, the name decides."""
+    identity = vmnode.status.identity if vmnode.status is not None else None
+    uuid = node.status.node_info.system_uuid
+    return identity is None or not uuid or uuid.lower() == identity.uuid.lower()
+
+
+def _vm(vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None) -> snapshot.Vm:
+    meta, spec, status = vmnode.metadata, vmnode.spec, vmnode.status
+    host_name = _host_of(vmnode)
+    zone = (host.zone if host is not None else "") or spec.zone
+    labels = names.node_labels(
+        meta.name, spec.template.labels, spec.pool, spec.hypervisor, host_name, zone
+    )
+    taints = tuple(
+        wire.Taint(key=t.key, value=t.value, effect=t.effect) for t in spec.template.taints
+    )
+    if status is not None:
+        phase = status.phase
+    else:
+        phase = Phase.READY if node is not None else Phase.REQUESTED
+    computed = {
+        "cpu": max(0, spec.size.cpu * 1000 - parse_milli(spec.reserved_cpu)),
+        "memory": max(0, spec.size.memory - parse_bytes(spec.reserved_memory)),
+    }
+    resized, max_pods, annotations = True, spec.max_pods, meta.annotations
+    if node is not None:
+        seen = _allocatable(node)
+        resized = _shows_size(vmnode, node)
+        max_pods = seen.pop("pods", 0)
+        seen.pop(names.BERTHS, None)
+        computed = seen if resized else {**seen, **computed}
+        # The scheduler goes by the node's own labels; only the host follows the VM at once.
+        labels = {**node.metadata.labels, **({names.HOST: host_name} if host_name else {})}
+        zone = labels.get(names.ZONE, zone)
+        taints = tuple(node.spec.taints)
+        annotations = {**meta.annotations, **node.metadata.annotations}
+    lost = status is not None and bool(status.lost_since)
+    return snapshot.Vm(
+        name=meta.name,
+        uid=meta.uid,
+        pool=spec.pool,
+        hypervisor=spec.hypervisor,
+        host=host_name,
+        zone=zone,
+        phase=phase,
+        cpu=spec.size.cpu * 1000,
+        memory=spec.size.memory,
+        resized=resized,
+        allocatable=resources(computed),
+        max_pods=max_pods,
+        berths=spec.berths,
+        labels=labels,
+        taints=taints,
+        ready=node is not None and _node_ready(node),
+        schedulable=node is None or not node.spec.unschedulable,
+        retiring=spec.retire is not None or meta.deletion_timestamp is not None,
+        lost=lost or (host is not None and host.state in ("Down", "Isolated")),
+        created=_seconds(meta.creation_timestamp),
+        held=_held(annotations),
+    )
+
+
+def _shows_size(vmnode: VMNode, node: wire.Node) -> bool:
+    """Whether the node has come to the size wanted, as far as its own numbers tell."""
+    status, size = vmnode.status, vmnode.spec.size
+    if status is not None and (
+        status.phase is Phase.RESIZING or (status.size is not None and status.size != size)
+    ):
+        return False
+    capacity = amounts(node.status.capacity or node.status.allocatable)
+    memory = capacity.get("memory", 0)
+    return (
+        capacity.get("cpu", 0) == size.cpu * 1000
+        and size.memory * _SEEN_MEMORY_PERCENT <= memory * 100 <= size.memory * 100
+    )
+
+
+def _foreign(node: wire.Node) -> snapshot.Vm:
+    meta = node.metadata
+    capacity = amounts(node.status.capacity or node.status.allocatable)
+    allocatable = _allocatable(node)
+    max_pods = allocatable.pop("pods", 0)
+    berths = allocatable.pop(names.BERTHS, None)
+    return snapshot.Vm(
+        name=meta.name,
+        uid=meta.uid,
+        host=meta.labels.get(names.HOST, ""),
+        zone=meta.labels.get(names.ZONE, ""),
+        cpu=capacity.get("cpu", 0),
+        memory=capacity.get("memory", 0),
+        allocatable=resources(allocatable),
+        max_pods=max_pods,
+        berths=berths,
+        labels=meta.labels,
+        taints=tuple(node.spec.taints),
+        ready=_node_ready(node),
+        schedulable=not node.spec.unschedulable,
+        retiring=meta.deletion_timestamp is not None,
+        created=_seconds(meta.creation_timestamp),
+        held=_held(meta.annotations),
+    )
+
+
+def _allocatable(node: wire.Node) -> dict[str, int]:
+    # The API server defaults allocatable to capacity.
+    return amounts(node.status.allocatable or node.status.capacity)
+
+
+def _node_ready(node: wire.Node) -> bool:
+    """False only if the node says so; a node from a hand-written file says nothing."""
+    return all(c.status == "True" for c in node.status.conditions if c.type == "Ready")
+
+
+def _held(annotations: dict[str, str]) -> str:
+    if annotations.get(_SCALE_DOWN_DISABLED) == "true":
+        return f"annotation {_SCALE_DOWN_DISABLED}: true"
+    return held_by_annotation(annotations)
+
+
+def _observed(vm: snapshot.Vm, observations: Observations, newest_pod: float) -> snapshot.Vm:
+    """The VM with what only time shows; without it, its newest pod tells since when it is quiet."""
+    return msgspec.structs.replace(
+        vm,
+        usage=observations.node_usage.get(vm.name),
+        quiet_since=observations.quiet_since.get(vm.name, newest_pod),
+    )
+
+
+def _seconds(text: str | None) -> float:
+    return parse_timestamp(text) if text else 0.0
