@@ -123,7 +123,7 @@ class ControlPlane:
         return done.stdout
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """A kubeconfig, with a client certificate, of any user in any groups: it gives no rights."""
+        """A kubeconfig, with a client certificate, of any user in any groups; it grants nothing."""
         if self._authority is not None:
             pair = self._authority.issue(user, groups=groups)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,8 @@ class Processes:
             for pipe in (self._supervisor.stdin, self._supervisor.stdout):
                 if pipe is not None:
                     pipe.close()
+            # Already gone, unless the supervisor was killed.
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._supervisor.stdin, self._supervisor.stdout

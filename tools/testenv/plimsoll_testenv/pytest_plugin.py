@@ -1,4 +1,4 @@
-"""The `control_plane` fixture. A conftest imports it: `from plimsoll_testenv.pytest_plugin import *`.
+"""The fixture `control_plane`, for a conftest to import.
 
 (`pytest_plugins` would do only in the conftest at the top of the tests.)
 """
