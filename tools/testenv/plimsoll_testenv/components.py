@@ -32,7 +32,8 @@ def lay_out(directory: Path) -> Authority:
     write_private(directory / "apiserver.crt", serving.certificate)
     write_private(directory / "apiserver.key", serving.key)
     # Aggregated API servers trust this CA alone to tell them who a request's user is.
-    front_proxy = Authority(FRONT_PROXY)
+    # (Named apart from its client: OpenSSL takes equal names for a self-signed certificate.)
+    front_proxy = Authority(f"{FRONT_PROXY}-ca")
     client = front_proxy.issue(FRONT_PROXY)
     write_private(directory / "front-proxy-ca.crt", front_proxy.pair.certificate)
     write_private(directory / "front-proxy.crt", client.certificate)
