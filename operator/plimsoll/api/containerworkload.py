@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from plimsoll.api.common import (
-    API_VERSION,
-    Bytes,
-    Condition,
-    Decision,
-    Duration,
-    Milli,
+from plimsoll.api.base import (
+    AGE,
+    LABEL_NAME,
+    READY,
+    Column,
+    Kind,
     Model,
-    Name,
-    ObjectMeta,
-    Rule,
+    Presentation,
+    condition_column,
 )
+from plimsoll.api.common import Conditions, Decisions
+from plimsoll.api.podtemplate import PodTemplate
+from plimsoll.api.ranges import MIN_MAX, MIN_MAX_QUANTITY
+from plimsoll.api.rules import Rule
+from plimsoll.api.scalars import (
+    BytesSum,
+    Duration,
+    MilliSum,
+    PositiveBytes,
+    PositiveMilli,
+)
+from plimsoll.api.text import Name
 
 
 class TargetReference(Model):
@@ -31,53 +41,19 @@ class TargetReference(Model):
 class CpuSize(Model):
     """Scale-up range of a replica's CPU request."""
 
-    min: Milli = Field(description="CPU of the smallest replica.")
-    max: Milli = Field(description="CPU of the largest replica.")
+    min: PositiveMilli = Field(description="CPU request of the smallest replica.")
+    max: PositiveMilli = Field(description="CPU request of the largest replica.")
 
-    rules = (
-        Rule(
-            "quantity(string(self.min)).isGreaterThan(quantity('0'))",
-            "scaleUp.cpu.min must be greater than zero",
-        ),
-        Rule(
-            "!quantity(string(self.min)).isGreaterThan(quantity(string(self.max)))",
-            "scaleUp.cpu.min must not be greater than scaleUp.cpu.max",
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> CpuSize:
-        if self.min <= 0:
-            raise ValueError("scaleUp.cpu.min must be greater than zero")
-        if self.min > self.max:
-            raise ValueError("scaleUp.cpu.min must not be greater than scaleUp.cpu.max")
-        return self
+    rules = (MIN_MAX_QUANTITY,)
 
 
 class MemorySize(Model):
     """Scale-up range of a replica's memory request."""
 
-    min: Bytes = Field(description="Memory of the smallest replica.")
-    max: Bytes = Field(description="Memory of the largest replica.")
+    min: PositiveBytes = Field(description="Memory request of the smallest replica.")
+    max: PositiveBytes = Field(description="Memory request of the largest replica.")
 
-    rules = (
-        Rule(
-            "quantity(string(self.min)).isGreaterThan(quantity('0'))",
-            "scaleUp.memory.min must be greater than zero",
-        ),
-        Rule(
-            "!quantity(string(self.min)).isGreaterThan(quantity(string(self.max)))",
-            "scaleUp.memory.min must not be greater than scaleUp.memory.max",
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> MemorySize:
-        if self.min <= 0:
-            raise ValueError("scaleUp.memory.min must be greater than zero")
-        if self.min > self.max:
-            raise ValueError("scaleUp.memory.min must not be greater than scaleUp.memory.max")
-        return self
+    rules = (MIN_MAX_QUANTITY,)
 
 
 class ScaleUp(Model):
@@ -96,13 +72,7 @@ class ScaleOut(Model):
     min: int = Field(default=1, ge=0, le=10000, description="Fewest replicas.")
     max: int = Field(ge=1, le=10000, description="Most replicas.")
 
-    rules = (Rule("self.min <= self.max", "scaleOut.min must not be greater than scaleOut.max"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ScaleOut:
-        if self.min > self.max:
-            raise ValueError("scaleOut.min must not be greater than scaleOut.max")
-        return self
+    rules = (MIN_MAX,)
 
 
 class Redundancy(Model):
@@ -129,7 +99,10 @@ class DisruptionBudget(Model):
     """A PodDisruptionBudget that Plimsoll creates and keeps for the workload."""
 
     max_unavailable: int = Field(
-        default=1, ge=0, le=10000, description="Replicas that may be evicted at once."
+        default=1,
+        ge=0,
+        le=10000,
+        description="Replicas that may be evicted at once; 0 forbids every eviction.",
     )
 
 
@@ -137,19 +110,20 @@ class ContainerWorkloadSpec(Model):
     """What runs, how far it may scale, and what it must survive."""
 
     target_ref: TargetReference | None = Field(
-        default=None, description="An existing Deployment or StatefulSet to steer."
+        default=None,
+        description="An existing Deployment or StatefulSet to steer. Cannot be changed.",
     )
-    template: dict[str, Any] | None = Field(
+    template: PodTemplate | None = Field(
         default=None,
         description="A pod template (as in a Deployment); Plimsoll then owns a Deployment of the "
         "workload's name.",
-        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     replicas: int | None = Field(
         default=None,
         ge=0,
         le=10000,
-        description="Fixes the number of replicas by hand or by `kubectl scale`; absent: decided.",
+        description="Fixes the number of replicas, by hand or by `kubectl scale`; absent: decided "
+        "by Plimsoll.",
     )
     scale_up: ScaleUp | None = Field(
         default=None, description="Scale-up range of a replica; absent: its size is not touched."
@@ -172,52 +146,62 @@ class ContainerWorkloadSpec(Model):
         Rule(
             "has(self.targetRef) != has(self.template)",
             "give either targetRef or template, not both and not neither",
+            "name an existing Deployment or StatefulSet in targetRef, or write the pods in "
+            "template",
+            lambda spec: (spec.target_ref is None) != (spec.template is None),
         ),
         Rule(
-            "has(self.targetRef) == has(oldSelf.targetRef) && (!has(self.targetRef) ||"
-            " self.targetRef == oldSelf.targetRef)",
-            "targetRef cannot be changed: create another ContainerWorkload",
+            "has(self.targetRef) == has(oldSelf.targetRef)"
+            " && (!has(self.targetRef) || self.targetRef == oldSelf.targetRef)",
+            "targetRef cannot be changed",
+            "create another ContainerWorkload",
+            field=".targetRef",
         ),
         Rule(
             "!has(self.replicas) || (self.replicas >= self.scaleOut.min"
             " && self.replicas <= self.scaleOut.max)",
             "replicas must lie between scaleOut.min and scaleOut.max",
+            "change replicas, or widen scaleOut first",
+            lambda spec: (
+                spec.replicas is None or spec.scale_out.min <= spec.replicas <= spec.scale_out.max
+            ),
+            field=".replicas",
         ),
         Rule(
             "self.redundancy.survive < self.scaleOut.max",
-            "scaleOut.max must be greater than redundancy.survive: a workload cannot lose as "
-            "many domains as it has replicas",
+            "redundancy.survive must be less than scaleOut.max",
+            "a workload cannot outlive as many domains as it has replicas; raise scaleOut.max or "
+            "lower redundancy.survive",
+            lambda spec: spec.redundancy.survive < spec.scale_out.max,
+            field=".redundancy.survive",
+        ),
+        Rule(
+            "!has(self.template) || !has(self.scaleUp) || self.scaleUp.container == ''"
+            " || self.template.spec.containers.exists(c, c.name == self.scaleUp.container)",
+            "scaleUp.container is not a container of template",
+            "name one of template.spec.containers",
+            lambda spec: (
+                spec.template is None
+                or spec.scale_up is None
+                or not spec.scale_up.container
+                or any(
+                    container["name"] == spec.scale_up.container
+                    for container in spec.template["spec"]["containers"]
+                )
+            ),
+            field=".scaleUp.container",
         ),
     )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ContainerWorkloadSpec:
-        if (self.target_ref is None) == (self.template is None):
-            raise ValueError("give either targetRef or template, not both and not neither")
-        if (
-            self.replicas is not None
-            and not self.scale_out.min <= self.replicas <= self.scale_out.max
-        ):
-            raise ValueError("replicas must lie between scaleOut.min and scaleOut.max")
-        if self.redundancy.survive >= self.scale_out.max:
-            raise ValueError(
-                "scaleOut.max must be greater than redundancy.survive: a workload cannot lose as "
-                "many domains as it has replicas"
-            )
-        return self
 
 
 class ContainerWorkloadStatus(Model):
     """What the controller last saw and decided."""
 
     observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
+        default=None, ge=0, description="Generation of the spec that this status speaks of."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        description="Ready, Redundant, and Reconciling or Stalled while true.",
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    conditions: Conditions = Field(
+        default=(), description="Ready, Redundant, and Reconciling or Stalled while true."
     )
     replicas: int = Field(default=0, ge=0, description="Replicas that exist.")
     ready_replicas: int = Field(default=0, ge=0, description="Replicas that are Ready.")
@@ -225,23 +209,40 @@ class ContainerWorkloadStatus(Model):
     selector: str = Field(
         default="", max_length=4096, description="Label selector of the workload's pods."
     )
-    cpu: Milli = Field(default=0, description="CPU request of a replica, as decided.")
-    memory: Bytes = Field(default=0, description="Memory request of a replica, as decided.")
-    demand_cpu: Milli = Field(default=0, description="CPU in use by all replicas, as measured.")
-    demand_memory: Bytes = Field(default=0, description="Memory in use by all replicas.")
-    decisions: tuple[Decision, ...] = Field(
-        default=(),
-        max_length=20,
-        description="The last decisions, newest first.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    cpu: MilliSum = Field(default=0, description="CPU request of a replica, as decided.")
+    memory: BytesSum = Field(default=0, description="Memory request of a replica, as decided.")
+    demand_cpu: MilliSum = Field(default=0, description="CPU in use by all replicas, as measured.")
+    demand_memory: BytesSum = Field(
+        default=0, description="Memory in use by all replicas, as measured."
     )
+    decisions: Decisions = Field(default=(), description="The last decisions, newest first.")
 
 
-class ContainerWorkload(Model):
+class ContainerWorkload(Kind):
     """A containerised application and its promises."""
 
-    api_version: Literal["plimsoll.dev/v1alpha1"] = API_VERSION
+    presentation = Presentation(
+        plural="containerworkloads",
+        short_name="cw",
+        scope="Namespaced",
+        scale=True,
+        columns=(
+            Column("Min", "integer", ".spec.scaleOut.min", "Fewest replicas."),
+            Column("Max", "integer", ".spec.scaleOut.max", "Most replicas."),
+            Column("Replicas", "integer", ".status.replicas", "Replicas that exist."),
+            Column("Up", "integer", ".status.readyReplicas", "Replicas that are Ready."),
+            Column("CPU", "string", ".status.cpu", "CPU request of a replica."),
+            Column("Memory", "string", ".status.memory", "Memory request of a replica."),
+            READY,
+            condition_column("Redundant", "Whether the survival promise is kept."),
+            AGE,
+        ),
+    )
+    rules = (LABEL_NAME,)
     kind: Literal["ContainerWorkload"] = "ContainerWorkload"
-    metadata: ObjectMeta
-    spec: ContainerWorkloadSpec
-    status: ContainerWorkloadStatus | None = None
+    spec: ContainerWorkloadSpec = Field(
+        description="What runs, how far it may scale, and what it must survive."
+    )
+    status: ContainerWorkloadStatus | None = Field(
+        default=None, description="What the controller last saw and decided."
+    )

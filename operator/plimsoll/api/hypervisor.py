@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from plimsoll.api.common import (
-    API_VERSION,
-    Bytes,
-    Condition,
-    Duration,
-    Milli,
-    Model,
-    Name,
-    ObjectMeta,
-    Rule,
-)
+from plimsoll.api.base import AGE, LABEL_NAME, READY, Column, Kind, Model, Presentation
+from plimsoll.api.common import Conditions
+from plimsoll.api.rules import ATOMIC, ListOf, Rule
+from plimsoll.api.scalars import BytesSum, Duration, Interval, MilliSum, PositiveBytes
+from plimsoll.api.text import DomainName, LabelValue, Name, Time
 
 HostState = Literal["Up", "Down", "Isolated", "Maintenance", "Unknown"]
 """What the hypervisor says of a host.
@@ -29,12 +23,14 @@ its VMs; ``Unknown`` means that nobody could say, and pauses replacement.
 class SimulatedHost(Model):
     """One physical machine of the simulated hypervisor. ``state`` is how a test breaks it."""
 
-    name: Name = Field(description="Name of the host; VM nodes carry it as plimsoll.dev/host.")
-    zone: str = Field(
-        default="", description="Failure domain above the host, empty for none.", max_length=63
+    name: DomainName = Field(
+        description="Name of the host; VM nodes carry it as label plimsoll.dev/host."
     )
-    cpu: int = Field(description="Physical CPUs.", ge=1, le=4096)
-    memory: Bytes = Field(description="Physical memory.")
+    zone: LabelValue = Field(
+        default="", description="Failure domain above the host; empty for none."
+    )
+    cpu: int = Field(description="Number of physical CPUs.", ge=1, le=4096)
+    memory: PositiveBytes = Field(description="Physical memory.")
     state: HostState = Field(default="Up", description="Set it to Down to make the host fail.")
 
 
@@ -46,38 +42,37 @@ class SimulatedFault(Model):
     )
     error: Literal[
         "", "Retryable", "RateLimited", "NoCapacity", "Conflict", "NotSupported", "Invalid"
-    ] = Field(default="", description="Error to raise, empty for none.")
+    ] = Field(default="", description="Error to raise; empty for none.")
     delay: Duration = Field(default=0.0, description="Time the call takes before it answers.")
     host: str = Field(
-        default="", description="Only calls that concern this host, empty for all.", max_length=253
+        default="", description="Only calls that concern this host; empty for all.", max_length=63
     )
 
 
 class Simulated(Model):
     """Settings of the simulated hypervisor: its hosts, its pace, its failures."""
 
-    hosts: tuple[SimulatedHost, ...] = Field(
-        description="The physical machines.",
-        min_length=1,
-        max_length=1024,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    hosts: Annotated[tuple[SimulatedHost, ...], ListOf("map", ("name",))] = Field(
+        description="The physical machines.", min_length=1, max_length=1024
     )
-    boot_time: Duration = Field(default=3.0, description="From create to a node that joins.")
-    hot_add_time: Duration = Field(default=1.0, description="From resize to seen capacity.")
-    delete_time: Duration = Field(default=1.0, description="From delete to gone.")
+    boot_time: Duration = Field(
+        default=3.0, description="Time from the creation of a VM to a node that joins."
+    )
+    hot_add_time: Duration = Field(
+        default=1.0, description="Time from a resize to the new capacity."
+    )
+    delete_time: Duration = Field(default=1.0, description="Time from a delete to the VM's end.")
     restart_time: Duration = Field(
-        default=5.0, description="High availability: from host failure to restart elsewhere."
+        default=5.0,
+        description="High availability: time from a host's failure to its VMs' restart elsewhere.",
     )
     high_availability: bool = Field(
         default=True, description="Whether VMs of a failed host restart on another."
     )
     hot_add: bool = Field(default=True, description="Whether running VMs can grow.")
     hot_remove: bool = Field(default=False, description="Whether running VMs can shrink.")
-    faults: tuple[SimulatedFault, ...] = Field(
-        default=(),
-        description="API errors and delays in force.",
-        max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    faults: Annotated[tuple[SimulatedFault, ...], ATOMIC] = Field(
+        default=(), description="API errors and delays in force.", max_length=32
     )
 
 
@@ -97,7 +92,9 @@ class HypervisorSpec(Model):
         default=None, description="Settings of the provider `simulated`."
     )
     credentials_secret_ref: SecretReference | None = Field(
-        default=None, description="Credentials, from the operator's own namespace."
+        default=None,
+        description="Secret with the credentials, in the operator's own namespace; absent where "
+        "the provider needs none.",
     )
     cpu_overcommit_percent: int = Field(
         default=100,
@@ -110,26 +107,25 @@ class HypervisorSpec(Model):
         description="After a host fails, how long the hypervisor's own high availability has to "
         "restart its VMs before Plimsoll replaces them.",
     )
-    inventory_interval: Duration = Field(
+    inventory_interval: Interval = Field(
         default=10.0, description="How often hosts and VMs are listed."
     )
 
     rules = (
         Rule(
             "self.provider == oldSelf.provider",
-            "provider cannot be changed: create another Hypervisor and move the pools",
+            "provider cannot be changed",
+            "create another Hypervisor and move the pools",
+            field=".provider",
         ),
         Rule(
             "self.provider != 'simulated' || has(self.simulated)",
-            "provider simulated needs the section spec.simulated",
+            "provider simulated needs the section simulated",
+            "add it, with at least one host",
+            lambda spec: spec.provider != "simulated" or spec.simulated is not None,
+            field=".simulated",
         ),
     )
-
-    @model_validator(mode="after")
-    def _section_present(self) -> HypervisorSpec:
-        if self.provider == "simulated" and self.simulated is None:
-            raise ValueError("provider simulated needs the section spec.simulated")
-        return self
 
 
 class HostStatus(Model):
@@ -137,14 +133,15 @@ class HostStatus(Model):
 
     name: str = Field(description="Name of the host.", max_length=253)
     zone: str = Field(default="", description="Failure domain above the host.", max_length=63)
-    state: HostState = Field(description="Up, Down, Isolated, Maintenance or Unknown.")
-    state_since: str = Field(
-        default="", description="When this state was first seen (RFC 3339).", max_length=64
+    state: HostState = Field(
+        description="Up: takes VMs. Down: confirmed off. Isolated: may still run its VMs. "
+        "Maintenance: takes no VMs. Unknown: nobody could say."
     )
-    cpu: Milli = Field(description="CPUs that may be given to VMs, overcommitment included.")
-    memory: Bytes = Field(description="Memory that may be given to VMs.")
-    cpu_used: Milli = Field(default=0, description="CPUs given to VMs.")
-    memory_used: Bytes = Field(default=0, description="Memory given to VMs.")
+    state_since: Time = Field(default="", description="When this state was first seen (RFC 3339).")
+    cpu: MilliSum = Field(description="CPUs that may be given to VMs, overcommitment included.")
+    memory: BytesSum = Field(description="Memory that may be given to VMs.")
+    cpu_used: MilliSum = Field(default=0, description="CPUs given to VMs.")
+    memory_used: BytesSum = Field(default=0, description="Memory given to VMs.")
     vms: int = Field(default=0, description="Number of VMs of this cluster.", ge=0)
 
 
@@ -152,7 +149,7 @@ class Capabilities(Model):
     """What the provider can do; decisions rest on it."""
 
     hot_add_cpu: bool = Field(default=False, description="CPUs can be added to a running VM.")
-    hot_add_memory: bool = Field(default=False, description="Memory can be added while running.")
+    hot_add_memory: bool = Field(default=False, description="Memory can be added to a running VM.")
     hot_remove: bool = Field(default=False, description="A running VM can be made smaller safely.")
     high_availability: bool = Field(
         default=False, description="VMs of a failed host restart on another by themselves."
@@ -163,31 +160,40 @@ class HypervisorStatus(Model):
     """What the controller last saw of the hypervisor."""
 
     observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
+        default=None, ge=0, description="Generation of the spec that this status speaks of."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        description="Ready, and Reconciling or Stalled while true.",
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    conditions: Conditions = Field(
+        default=(), description="Ready, and Reconciling or Stalled while true."
     )
-    hosts: tuple[HostStatus, ...] = Field(
-        default=(),
-        description="The physical machines.",
-        max_length=1024,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    hosts: Annotated[tuple[HostStatus, ...], ListOf("map", ("name",))] = Field(
+        default=(), description="The physical machines.", max_length=1024
     )
     capabilities: Capabilities | None = Field(default=None, description="What the provider can do.")
-    last_inventory: str = Field(
-        default="", description="When hosts and VMs were last listed (RFC 3339).", max_length=64
+    last_inventory: Time = Field(
+        default="", description="When hosts and VMs were last listed (RFC 3339)."
     )
 
 
-class Hypervisor(Model):
+class Hypervisor(Kind):
     """One vCenter, Proxmox or Hyper-V cluster or set of libvirt hosts, where VMs live."""
 
-    api_version: Literal["plimsoll.dev/v1alpha1"] = API_VERSION
+    presentation = Presentation(
+        plural="hypervisors",
+        short_name="hv",
+        scope="Cluster",
+        columns=(
+            Column("Provider", "string", ".spec.provider", "Which provider talks to it."),
+            READY,
+            Column(
+                "Inventory",
+                "date",
+                ".status.lastInventory",
+                "Time since hosts and VMs were listed.",
+            ),
+            AGE,
+        ),
+    )
+    rules = (LABEL_NAME,)
     kind: Literal["Hypervisor"] = "Hypervisor"
-    metadata: ObjectMeta
-    spec: HypervisorSpec
-    status: HypervisorStatus | None = None
+    spec: HypervisorSpec = Field(description="How to reach it.")
+    status: HypervisorStatus | None = Field(default=None, description="What was seen of it.")

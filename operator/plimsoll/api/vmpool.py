@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from plimsoll.api.common import (
-    API_VERSION,
-    Bytes,
-    Condition,
-    Decision,
-    Duration,
-    Labels,
-    Milli,
+from plimsoll.api.base import (
+    AGE,
+    READY,
+    Column,
+    Kind,
     Model,
-    Name,
-    ObjectMeta,
-    Rule,
-    Taint,
+    Presentation,
+    condition_column,
+    host_name,
 )
+from plimsoll.api.common import Conditions, Decisions, Taints
+from plimsoll.api.ranges import MIN_MAX, MIN_MAX_QUANTITY
+from plimsoll.api.rules import ATOMIC, SET, Rule
+from plimsoll.api.scalars import (
+    Bytes,
+    BytesSum,
+    Duration,
+    Interval,
+    Milli,
+    MilliSum,
+    PositiveBytes,
+    as_integer,
+    is_quantity,
+    quantity_at,
+)
+from plimsoll.api.text import Annotations, DomainName, Labels, Name, TimeOfDay, TimeZone
 
 
 class NodeCount(Model):
@@ -28,79 +40,53 @@ class NodeCount(Model):
     min: int = Field(default=0, ge=0, le=5000, description="Fewest VMs.")
     max: int = Field(ge=0, le=5000, description="Most VMs.")
 
-    rules = (Rule("self.min <= self.max", "nodes.min must not be greater than nodes.max"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> NodeCount:
-        if self.min > self.max:
-            raise ValueError("nodes.min must not be greater than nodes.max")
-        return self
+    rules = (MIN_MAX,)
 
 
 class CpuRange(Model):
     """Scale-up range of one VM, in virtual CPUs."""
 
-    min: int = Field(ge=1, le=4096, description="CPUs of the smallest VM.")
-    max: int = Field(ge=1, le=4096, description="CPUs of the largest VM.")
-    step: int = Field(default=1, ge=1, le=4096, description="Sizes are min plus a multiple of it.")
-
-    rules = (
-        Rule("self.min <= self.max", "size.cpu.min must not be greater than size.cpu.max"),
-        Rule(
-            "(self.max - self.min) % self.step == 0",
-            "size.cpu.max must be size.cpu.min plus a multiple of size.cpu.step",
-        ),
+    min: int = Field(ge=1, le=4096, description="Virtual CPUs of the smallest VM.")
+    max: int = Field(ge=1, le=4096, description="Virtual CPUs of the largest VM.")
+    step: int = Field(
+        default=1, ge=1, le=4096, description="A VM's CPUs are `min` plus a multiple of it."
     )
 
-    @model_validator(mode="after")
-    def _on_step(self) -> CpuRange:
-        if self.min > self.max:
-            raise ValueError("size.cpu.min must not be greater than size.cpu.max")
-        if (self.max - self.min) % self.step:
-            raise ValueError("size.cpu.max must be size.cpu.min plus a multiple of size.cpu.step")
-        return self
+    rules = (
+        MIN_MAX,
+        Rule(
+            "self.step < 1 || self.min > self.max || (self.max - self.min) % self.step == 0",
+            "max is not min plus a multiple of step",
+            "change max, or give a step that divides max - min",
+            lambda size: size.min > size.max or (size.max - size.min) % size.step == 0,
+            field=".max",
+        ),
+    )
 
 
 class MemoryRange(Model):
-    """Scale-up range of one VM, in bytes of memory."""
+    """Scale-up range of one VM's memory."""
 
-    min: Bytes = Field(description="Memory of the smallest VM.")
-    max: Bytes = Field(description="Memory of the largest VM.")
-    step: Bytes = Field(default=1024**3, description="Sizes are min plus a multiple of it.")
-
-    rules = (
-        Rule(
-            "quantity(string(self.min)).isGreaterThan(quantity('0'))",
-            "size.memory.min must be greater than zero",
-        ),
-        Rule(
-            "quantity(string(self.step)).isGreaterThan(quantity('0'))",
-            "size.memory.step must be greater than zero",
-        ),
-        Rule(
-            "!quantity(string(self.min)).isGreaterThan(quantity(string(self.max)))",
-            "size.memory.min must not be greater than size.memory.max",
-        ),
-        Rule(
-            "(quantity(string(self.max)).asInteger() - quantity(string(self.min)).asInteger())"
-            " % quantity(string(self.step)).asInteger() == 0",
-            "size.memory.max must be size.memory.min plus a multiple of size.memory.step",
-        ),
+    min: PositiveBytes = Field(description="Memory of the smallest VM.")
+    max: PositiveBytes = Field(description="Memory of the largest VM.")
+    step: PositiveBytes = Field(
+        default=1024**3, description="A VM's memory is `min` plus a multiple of it."
     )
 
-    @model_validator(mode="after")
-    def _on_step(self) -> MemoryRange:
-        if self.min <= 0:
-            raise ValueError("size.memory.min must be greater than zero")
-        if self.step <= 0:
-            raise ValueError("size.memory.step must be greater than zero")
-        if self.min > self.max:
-            raise ValueError("size.memory.min must not be greater than size.memory.max")
-        if (self.max - self.min) % self.step:
-            raise ValueError(
-                "size.memory.max must be size.memory.min plus a multiple of size.memory.step"
-            )
-        return self
+    rules = (
+        MIN_MAX_QUANTITY,
+        Rule(
+            f"!({is_quantity('self.min')}) || !({is_quantity('self.max')})"
+            f" || !({is_quantity('self.step')})"
+            f" || {quantity_at('self.min')}.isGreaterThan({quantity_at('self.max')})"
+            f" || ({as_integer('self.max')} - {as_integer('self.min')})"
+            f" % {as_integer('self.step')} == 0",
+            "max is not min plus a multiple of step",
+            "change max, or give a step that divides max - min",
+            lambda size: size.min > size.max or (size.max - size.min) % size.step == 0,
+            field=".max",
+        ),
+    )
 
 
 class SizeRange(Model):
@@ -113,20 +99,17 @@ class SizeRange(Model):
 class PodRange(Model):
     """How many pods one VM may take."""
 
-    min: int = Field(default=20, ge=1, le=1000, description="Berths offered at least.")
+    min: int = Field(
+        default=20, ge=1, le=1000, description="Pods that a VM takes at least: its first berths."
+    )
     max: int = Field(
-        default=110, ge=1, le=1000, description="Berths offered at most; also kubelet's maxPods."
+        default=110,
+        ge=1,
+        le=1000,
+        description="Pods that a VM takes at most, as measured use allows; also kubelet's maxPods.",
     )
 
-    rules = (
-        Rule("self.min <= self.max", "density.pods.min must not be greater than density.pods.max"),
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> PodRange:
-        if self.min > self.max:
-            raise ValueError("density.pods.min must not be greater than density.pods.max")
-        return self
+    rules = (MIN_MAX,)
 
 
 class Reserved(Model):
@@ -171,21 +154,12 @@ class Survive(Model):
 class Window(Model):
     """A weekly time in which disruption is allowed."""
 
-    days: tuple[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], ...] = Field(
-        default=(),
-        max_length=7,
-        description="Days on which it starts; empty for every day.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+    days: Annotated[tuple[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], ...], SET] = (
+        Field(default=(), max_length=7, description="Days on which it opens; empty for every day.")
     )
-    start: str = Field(
-        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
-        max_length=5,
-        description="Time of day at which it opens (HH:MM).",
-    )
-    duration: Duration = Field(description="How long it stays open.")
-    time_zone: str = Field(
-        default="UTC", max_length=64, description="IANA name of the time zone of `start`."
-    )
+    start: TimeOfDay = Field(description="Time of day at which it opens (HH:MM).")
+    duration: Interval = Field(description="How long it stays open.")
+    time_zone: TimeZone = Field(default="UTC", description="IANA name of the time zone of `start`.")
 
 
 class Disruption(Model):
@@ -208,30 +182,23 @@ class Disruption(Model):
         default="Keep",
         description="What then: keep the VM, or delete the remaining pods past their budgets.",
     )
-    windows: tuple[Window, ...] = Field(
+    windows: Annotated[tuple[Window, ...], ATOMIC] = Field(
         default=(),
         max_length=32,
         description="When voluntary disruption is allowed; empty: always.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
 
 class Template(Model):
     """What every VM of the pool carries as a node."""
 
-    labels: Labels = Field(default={}, description="Node labels.", max_length=64)
-    annotations: Labels = Field(default={}, description="Node annotations.", max_length=64)
-    taints: tuple[Taint, ...] = Field(
-        default=(),
-        description="Node taints.",
-        max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
-    )
-    runtime_classes: tuple[str, ...] = Field(
+    labels: Labels = Field(default={}, description="Node labels.")
+    annotations: Annotations = Field(default={}, description="Node annotations.")
+    taints: Taints = Field(default=(), description="Node taints.")
+    runtime_classes: Annotated[tuple[Name, ...], SET] = Field(
         default=(),
         max_length=16,
         description="RuntimeClasses that the VM's image offers; empty: not restricted.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
@@ -243,17 +210,17 @@ class VMPoolSpec(Model):
         default=None,
         ge=0,
         le=5000,
-        description="Fixes the number of VMs by hand or by `kubectl scale`; absent: decided.",
+        description="Fixes the number of VMs, by hand or by `kubectl scale`; absent: decided by "
+        "Plimsoll.",
     )
     nodes: NodeCount = Field(description="Scale-out range: how many VMs.")
     size: SizeRange = Field(description="Scale-up range: how large one VM.")
     density: Density = Field(default=Density(), description="How deep one VM may be loaded.")
     cost: Cost = Field(default=Cost(), description="What VMs cost.")
-    zones: tuple[str, ...] = Field(
+    zones: Annotated[tuple[DomainName, ...], SET] = Field(
         default=(),
         max_length=64,
         description="Zones to spread over, only where the hypervisor's hosts carry none.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     survive: Survive = Field(default=Survive(), description="What must be withstood.")
     disruption: Disruption = Field(
@@ -262,7 +229,7 @@ class VMPoolSpec(Model):
     max_launching: int = Field(
         default=5, ge=1, le=500, description="VMs that may be on their way at once."
     )
-    launch_timeout: Duration = Field(
+    launch_timeout: Interval = Field(
         default=600.0, description="From the wish for a VM to its Ready node, before it is retried."
     )
     template: Template = Field(default=Template(), description="What every VM carries as a node.")
@@ -270,54 +237,103 @@ class VMPoolSpec(Model):
     rules = (
         Rule(
             "self.hypervisor == oldSelf.hypervisor",
-            "hypervisor cannot be changed: create another VMPool and retire this one",
+            "hypervisor cannot be changed",
+            "create another VMPool and retire this one",
+            field=".hypervisor",
         ),
         Rule(
             "!has(self.replicas) || (self.replicas >= self.nodes.min"
             " && self.replicas <= self.nodes.max)",
             "replicas must lie between nodes.min and nodes.max",
+            "change replicas, or widen nodes first",
+            lambda spec: spec.replicas is None or spec.nodes.min <= spec.replicas <= spec.nodes.max,
+            field=".replicas",
+        ),
+        Rule(
+            "self.survive.hosts == 0 || self.nodes.max > self.survive.hosts",
+            "nodes.max must be greater than survive.hosts",
+            "a pool cannot outlive as many hosts as it has VMs; raise nodes.max or lower "
+            "survive.hosts",
+            lambda spec: spec.survive.hosts == 0 or spec.nodes.max > spec.survive.hosts,
+            field=".survive.hosts",
+        ),
+        Rule(
+            "!isQuantity(string(self.density.reserved.cpu))"
+            f" || sign({quantity_at('self.density.reserved.cpu')}.sub(self.size.cpu.min)) < 0",
+            "density.reserved.cpu must be less than size.cpu.min",
+            "else the smallest VM has no CPU for pods; reserve less or raise size.cpu.min",
+            lambda spec: spec.density.reserved.cpu < spec.size.cpu.min * 1000,
+            field=".density.reserved.cpu",
+        ),
+        Rule(
+            "!isQuantity(string(self.density.reserved.memory))"
+            " || !isQuantity(string(self.size.memory.min))"
+            f" || {quantity_at('self.density.reserved.memory')}"
+            f".isLessThan({quantity_at('self.size.memory.min')})",
+            "density.reserved.memory must be less than size.memory.min",
+            "else the smallest VM has no memory for pods; reserve less or raise size.memory.min",
+            lambda spec: spec.density.reserved.memory < spec.size.memory.min,
+            field=".density.reserved.memory",
+        ),
+        Rule(
+            "!self.template.labels.exists(key, key.startsWith('plimsoll.dev/')"
+            " || key == 'kubernetes.io/hostname')",
+            "template.labels must not have keys of plimsoll.dev/ or kubernetes.io/hostname",
+            "remove them; Plimsoll sets these itself",
+            lambda spec: (
+                not any(
+                    key.startswith("plimsoll.dev/") or key == "kubernetes.io/hostname"
+                    for key in spec.template.labels
+                )
+            ),
+            field=".template.labels",
         ),
     )
-
-    @model_validator(mode="after")
-    def _replicas_in_range(self) -> VMPoolSpec:
-        if self.replicas is not None and not self.nodes.min <= self.replicas <= self.nodes.max:
-            raise ValueError("replicas must lie between nodes.min and nodes.max")
-        return self
 
 
 class VMPoolStatus(Model):
     """What the controller last saw and decided."""
 
     observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status speaks of."
+        default=None, ge=0, description="Generation of the spec that this status speaks of."
     )
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        description="Ready, Redundant, and Reconciling or Stalled while true.",
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    conditions: Conditions = Field(
+        default=(), description="Ready, Redundant, and Reconciling or Stalled while true."
     )
     replicas: int = Field(default=0, ge=0, description="VMs that exist or are on their way.")
     ready_replicas: int = Field(default=0, ge=0, description="VMs whose node is Ready.")
     selector: str = Field(
         default="", max_length=512, description="Label selector of the pool's VMNodes."
     )
-    cpu: Milli = Field(default=0, description="Virtual CPUs of all VMs.")
-    memory: Bytes = Field(default=0, description="Memory of all VMs.")
-    decisions: tuple[Decision, ...] = Field(
-        default=(),
-        max_length=20,
-        description="The last decisions, newest first.",
-        json_schema_extra={"x-kubernetes-list-type": "atomic"},
-    )
+    cpu: MilliSum = Field(default=0, description="Virtual CPUs of all VMs.")
+    memory: BytesSum = Field(default=0, description="Memory of all VMs.")
+    decisions: Decisions = Field(default=(), description="The last decisions, newest first.")
 
 
-class VMPool(Model):
+class VMPool(Kind):
     """VMs made from one template for one purpose, each loaded up to its load line."""
 
-    api_version: Literal["plimsoll.dev/v1alpha1"] = API_VERSION
+    presentation = Presentation(
+        plural="vmpools",
+        short_name="vmp",
+        scope="Cluster",
+        scale=True,
+        columns=(
+            Column("Hypervisor", "string", ".spec.hypervisor", "Where its VMs live."),
+            Column("Min", "integer", ".spec.nodes.min", "Fewest VMs."),
+            Column("Max", "integer", ".spec.nodes.max", "Most VMs."),
+            Column("VMs", "integer", ".status.replicas", "VMs that exist."),
+            Column("Up", "integer", ".status.readyReplicas", "VMs whose node is Ready."),
+            Column("CPU", "string", ".status.cpu", "Virtual CPUs of all VMs."),
+            Column("Memory", "string", ".status.memory", "Memory of all VMs."),
+            READY,
+            condition_column("Redundant", "Whether the survival promise is kept."),
+            AGE,
+        ),
+    )
+    rules = (host_name(52, "its VMs are named after it"),)
     kind: Literal["VMPool"] = "VMPool"
-    metadata: ObjectMeta
-    spec: VMPoolSpec
-    status: VMPoolStatus | None = None
+    spec: VMPoolSpec = Field(description="What VMs there may be, and how they are used.")
+    status: VMPoolStatus | None = Field(
+        default=None, description="What the controller last saw and decided."
+    )

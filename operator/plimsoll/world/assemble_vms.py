@@ -11,7 +11,6 @@ import msgspec
 from plimsoll.api import Hypervisor, VMNode
 from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities, HostStatus
-from plimsoll.api.quantity import parse_bytes, parse_milli
 from plimsoll.api.timestamp import parse_timestamp
 from plimsoll.api.vmnode import Phase
 from plimsoll.world import snapshot, wire
@@ -181,8 +180,8 @@ def _vm(vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None) -> s
     else:
         phase = Phase.READY if node is not None else Phase.REQUESTED
     computed = {
-        "cpu": max(0, spec.size.cpu * 1000 - parse_milli(spec.reserved_cpu)),
-        "memory": max(0, spec.size.memory - parse_bytes(spec.reserved_memory)),
+        "cpu": max(0, spec.size.cpu * 1000 - spec.reserved_cpu),
+        "memory": max(0, spec.size.memory - spec.reserved_memory),
     }
     resized, max_pods, annotations = True, spec.max_pods, meta.annotations
     if node is not None:
