@@ -52,6 +52,7 @@ class EventReason(StrEnum):
     WORKLOAD_CREATED = "WorkloadCreated"
     WORKLOAD_UPDATED = "WorkloadUpdated"
     BUDGET_CREATED = "BudgetCreated"
+    BUDGET_UPDATED = "BudgetUpdated"
     BUDGET_DELETED = "BudgetDeleted"
     FIELD_CONFLICT = "FieldConflict"
     TEMPLATE_INVALID = "TemplateInvalid"

@@ -16,11 +16,11 @@ from typing import Final, TypeVar, assert_never
 
 from plimsoll.act import pods, vmnodes
 from plimsoll.act.ledger import Ledger
-from plimsoll.act.outcome import FieldConflict, Outcome, Refused, Result, Written
+from plimsoll.act.outcome import FieldConflict, Outcome, Refused, Result
 from plimsoll.act.scale import Autoscalers, scale
 from plimsoll.apierrors import ApiError
 from plimsoll.decide.plan import Lever, Move, Plan, Reason
-from plimsoll.kube import Kube
+from plimsoll.kube import Json, Kube
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
 from plimsoll.world.snapshot import Snapshot
@@ -80,7 +80,7 @@ class CarryOut:
         self._failed.add(move.subject)
         return result
 
-    async def _make(self, move: Move) -> Written | None:
+    async def _make(self, move: Move) -> Json | None:
         kind, _, key = move.subject.partition("/")
         match move.kind:
             case Lever.LOAD:
@@ -105,7 +105,7 @@ class CarryOut:
                 return await self._scale(move, key)
         assert_never(move.kind)
 
-    async def _resize_pod(self, move: Move, key: str) -> Written | None:
+    async def _resize_pod(self, move: Move, key: str) -> Json | None:
         known = self._snapshot_pods[key]
         workload = self._workloads.get(known.workload or "")
         scale_up = workload.spec.scale_up if workload is not None else None
@@ -117,11 +117,11 @@ class CarryOut:
             may_restart=known.restart_on_resize,
         )
 
-    async def _evict(self, move: Move, key: str) -> Written | None:
+    async def _evict(self, move: Move, key: str) -> Json | None:
         pod = self._pod(move, key)
         return await pods.evict(self._kube, pod, pod.spec.node_name)
 
-    async def _scale(self, move: Move, key: str) -> Written:
+    async def _scale(self, move: Move, key: str) -> Json:
         workload = self._workloads[key]
         kind, _, name = workload.target.partition("/")
         target = self._targets.get((kind, workload.namespace, name))

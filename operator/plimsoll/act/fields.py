@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from plimsoll.api import VMPool, labels
 from plimsoll.api.common import API_VERSION
@@ -10,9 +10,8 @@ from plimsoll.api.quantity import format_bytes, format_milli, parse_bytes, parse
 from plimsoll.api.vmnode import Size as VmSize
 from plimsoll.api.vmnode import VMNodeSpec
 from plimsoll.decide.plan import NewVm, Size
+from plimsoll.kube import Json
 from plimsoll.world import wire
-
-Json = dict[str, Any]
 
 _PARSE: Final = {"cpu": parse_milli, "memory": parse_bytes}
 _FORMAT: Final = {"cpu": format_milli, "memory": format_bytes}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from plimsoll.decide.plan import Move, Reason
-from plimsoll.resources import Resource
+from plimsoll.kube import Json
 
 
 class Outcome(StrEnum):
@@ -33,21 +32,6 @@ class FieldConflict(Exception):
     """Somebody else owns the field; the text names the owner and says how to hand it over."""
 
 
-class Written(NamedTuple):
-    """One write of ours, to be waited for before the next decision."""
-
-    resource: Resource
-    name: str
-    namespace: str | None
-    resource_version: str
-
-    @classmethod
-    def of(cls, resource: Resource, obj: Mapping[str, Any]) -> Written:
-        """The write that an answer of the API server confirms."""
-        meta = obj["metadata"]
-        return cls(resource, meta["name"], meta.get("namespace"), meta["resourceVersion"])
-
-
 class Result(NamedTuple):
     """A move and what became of it."""
 
@@ -58,4 +42,5 @@ class Result(NamedTuple):
     """Set when it was refused."""
     conflict: bool = False
     """It was refused because somebody else owns the field."""
-    written: Written | None = None
+    written: Json | None = None
+    """What the API server answered: to be seen before the next decision."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from plimsoll.act.fields import Json, owner, scaled
+from plimsoll.act.fields import owner, scaled
 from plimsoll.api import ContainerWorkload, labels
 from plimsoll.api.containerworkload import ScaleUp
 from plimsoll.api.quantity import (
@@ -18,6 +18,7 @@ from plimsoll.api.quantity import (
     parse_bytes,
     parse_milli,
 )
+from plimsoll.kube import Json
 from plimsoll.world import wire
 
 APPLIED: Final = "plimsoll.dev/applied"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.act import fields
-from plimsoll.act.outcome import Refused, Written
+from plimsoll.act.outcome import Refused
 from plimsoll.apierrors import Conflict, NotFound, TooManyRequests
 from plimsoll.decide.plan import Reason, Size
-from plimsoll.kube import Kube
+from plimsoll.kube import Json, Kube
 from plimsoll.resources import PODS
 from plimsoll.world import wire
 from plimsoll.world.pods import held, steered_container
@@ -18,7 +18,7 @@ _ALREADY_LEAVING = (NotFound, Conflict)
 
 async def resize(
     kube: Kube, pod: wire.Pod, container: str, size: Size, may_restart: bool
-) -> Written | None:
+) -> Json | None:
     """Gives the steered container (empty: the first) new requests, limits in proportion.
 
     Raises:
@@ -42,10 +42,10 @@ async def resize(
         )
     except _ALREADY_LEAVING as error:
         raise Refused(Reason.IN_FLIGHT, f"{name} is not the pod decided on: {error}") from None
-    return Written.of(PODS, patched)
+    return patched
 
 
-async def evict(kube: Kube, pod: wire.Pod, node: str) -> Written | None:
+async def evict(kube: Kube, pod: wire.Pod, node: str) -> Json | None:
     """Evicts the pod, if it is still there and nothing holds it back.
 
     Raises:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from plimsoll.act.outcome import FieldConflict, Refused, Written
+from plimsoll.act.outcome import FieldConflict, Refused
 from plimsoll.api import labels
 from plimsoll.apierrors import Conflict
 from plimsoll.decide.plan import Reason
-from plimsoll.kube import Kube
+from plimsoll.kube import Json, Kube
 from plimsoll.resources import DEPLOYMENTS, HORIZONTALPODAUTOSCALERS, STATEFULSETS
 from plimsoll.world import wire
 
@@ -38,7 +38,7 @@ class Autoscalers:
 
 async def scale(
     kube: Kube, autoscalers: Autoscalers, kind: str, target: wire.Controller, replicas: int
-) -> Written:
+) -> Json:
     """Applies ``spec.replicas`` of a Deployment or StatefulSet.
 
     Raises:
@@ -70,7 +70,7 @@ async def scale(
             f"spec.replicas of {kind} {meta.name} belongs to {owners}; to hand it over: "
             + hand_over(kind, target, replicas)
         ) from None
-    return Written.of(_RESOURCES[kind], applied)
+    return applied
 
 
 def managers(error: Conflict) -> str:

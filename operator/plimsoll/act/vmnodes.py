@@ -5,23 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
 
 from plimsoll.act import fields
 from plimsoll.act.ledger import Ledger, is_leaving
-from plimsoll.act.outcome import Refused, Written
+from plimsoll.act.outcome import Refused
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.apierrors import AlreadyExists, NotFound
 from plimsoll.decide.plan import Move, NewVm, Reason, Size
-from plimsoll.kube import Kube
+from plimsoll.kube import Json, Kube
 from plimsoll.resources import NODES, PODS, VMNODES
 from plimsoll.world import wire
 from plimsoll.world.pods import FINISHED, held, held_by_annotation, is_daemon
 
-Json = dict[str, Any]
 
-
-async def launch(kube: Kube, ledger: Ledger, vm: NewVm) -> Written | None:
+async def launch(kube: Kube, ledger: Ledger, vm: NewVm) -> Json | None:
     """Records the wish for a new VM. That it is recorded already is success.
 
     Raises:
@@ -35,17 +32,17 @@ async def launch(kube: Kube, ledger: Ledger, vm: NewVm) -> Written | None:
         existing = await kube.get(VMNODES, vm.name)
         if existing["spec"]["pool"] != vm.pool or is_leaving(existing):
             raise Refused(Reason.IN_FLIGHT, f"the name {vm.name} is still taken") from None
-        return Written.of(VMNODES, existing)
-    return Written.of(VMNODES, created)
+        return existing
+    return created
 
 
-async def load(kube: Kube, move: Move, name: str, berths: int) -> Written:
+async def load(kube: Kube, move: Move, name: str, berths: int) -> Json:
     """Sets how many berths the VM's node advertises; the life cycle never goes below use."""
     live = await _live(kube, name, move.uid)
     return await _patch(kube, live, {"berths": berths})
 
 
-async def resize(kube: Kube, move: Move, name: str, size: Size) -> Written:
+async def resize(kube: Kube, move: Move, name: str, size: Size) -> Json:
     """Sets the size that the VM is to have.
 
     Raises:
@@ -59,7 +56,7 @@ async def resize(kube: Kube, move: Move, name: str, size: Size) -> Written:
 
 async def retire(
     kube: Kube, ledger: Ledger, move: Move, name: str, known_pods: Collection[str]
-) -> Written | None:
+) -> Json | None:
     """Wishes that the VM be drained and deleted; nothing to do if that is wished already.
 
     ``known_pods`` are the UIDs of the pods on it that the decision found a place for.
@@ -87,13 +84,12 @@ async def _live(kube: Kube, name: str, uid: str) -> Json:
     return live
 
 
-async def _patch(kube: Kube, live: Json, spec: Json) -> Written:
+async def _patch(kube: Kube, live: Json, spec: Json) -> Json:
     # uid and resourceVersion are preconditions: what was looked at is what is changed.
     meta = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
-    patched = await kube.merge_patch(
+    return await kube.merge_patch(
         VMNODES, live["metadata"]["name"], {"metadata": meta, "spec": spec}
     )
-    return Written.of(VMNODES, patched)
 
 
 async def _must_not_be_held(kube: Kube, name: str, live: Json) -> None:

@@ -1,0 +1,75 @@
+"""Back-off after failed launches, per pool and per host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from plimsoll.api import VMNode
+from plimsoll.api.vmnode import Phase
+
+FIRST_SECONDS: Final = 10.0
+MOST_SECONDS: Final = 600.0
+_LAUNCHING: Final = frozenset({Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOINING})
+
+
+class _Seen(NamedTuple):
+    pool: str
+    host: str
+    """``hypervisor/host``; empty: not known."""
+    launching: bool
+    leaving: bool
+    failures: int
+
+
+class LaunchBackoff:
+    """Doubles the pause with every failed launch, and forgets it with the first that succeeds.
+
+    A launch failed when a VMNode's ``status.failures`` rises, or when a VMNode that
+    nobody asked to leave vanishes before its VM was Ready.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._strikes: dict[str, int] = {}
+        self._until: dict[str, float] = {}
+
+    def observe(self, vmnodes: Iterable[VMNode], now: float) -> dict[str, float]:
+        """Takes in all VMNodes as they are now; answers until when launches are blocked.
+
+        Keys are pool names and ``hypervisor/host``, times seconds since the epoch.
+        """
+        current = {vmnode.metadata.uid: _seen(vmnode) for vmnode in vmnodes}
+        for uid, seen in current.items():
+            before = self._seen.get(uid)
+            if seen.failures > (before.failures if before else 0):
+                self._strike(seen, now)
+            elif before is not None and before.launching and not (seen.launching or seen.leaving):
+                self._forget(seen)
+        for uid, seen in self._seen.items():
+            if uid not in current and seen.launching and not seen.leaving:
+                self._strike(seen, now)
+        self._seen = current
+        return {key: until for key, until in self._until.items() if until > now}
+
+    def _strike(self, seen: _Seen, now: float) -> None:
+        for key in filter(None, (seen.pool, seen.host)):
+            strikes = self._strikes[key] = self._strikes.get(key, 0) + 1
+            self._until[key] = now + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(strikes - 1, 16))
+
+    def _forget(self, seen: _Seen) -> None:
+        for key in (seen.pool, seen.host):
+            self._strikes.pop(key, None)
+            self._until.pop(key, None)
+
+
+def _seen(vmnode: VMNode) -> _Seen:
+    status = vmnode.status
+    host = (status.host if status is not None else "") or vmnode.spec.host
+    return _Seen(
+        pool=vmnode.spec.pool,
+        host=f"{vmnode.spec.hypervisor}/{host}" if host else "",
+        launching=status is None or status.phase in _LAUNCHING,
+        leaving=bool(vmnode.metadata.deletion_timestamp or vmnode.spec.retire),
+        failures=status.failures if status is not None else 0,
+    )
