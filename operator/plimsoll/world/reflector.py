@@ -110,7 +110,7 @@ class Reflector(Generic[T]):
         self._rand = rand
         self._alive = clock()
         self._resume = ""  # version to watch from; empty: list first
-        self._failures = 0  # attempts since the stream last brought something
+        self._failures = 0  # attempts in a row whose stream brought nothing
         self._silences = 0
         self._synced = asyncio.Event()
         self._waiters: list[tuple[Key, int, asyncio.Future[None]]] = []
@@ -161,6 +161,7 @@ class Reflector(Generic[T]):
         """Keeps the store up to date until cancelled. Failures are retried for ever."""
         while True:
             wait = 0.0
+            self._failures += 1
             try:
                 if not self._resume:
                     await self._list()
@@ -173,11 +174,10 @@ class Reflector(Generic[T]):
                 wait = min(error.retry_after or 0.0, RETRY_AFTER_MAX)
             except ValueError as error:
                 self._fail(ApiError(200, "Undecodable", f"{self.resource}: {error}"))
-            self._failures += 1
             await self._sleep(max(wait, self._backoff()))
 
     def _backoff(self) -> float:
-        """Seconds before the next attempt; the first one after a success is immediate."""
+        """Seconds before the next attempt; one fruitless attempt is no reason to wait."""
         if self._failures <= 1:
             return 0.0
         full = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(self._failures - 2, 32))
@@ -198,7 +198,7 @@ class Reflector(Generic[T]):
         resumable = isinstance(error, Unreachable | TooManyRequests) and self._silences < 2
         if not resumable:
             self._resume = ""
-        level = logging.INFO if resumable and self._failures == 0 else logging.WARNING
+        level = logging.INFO if resumable and self._failures <= 1 else logging.WARNING
         log.log(level, "%s: %s", self.resource, self.problem)
 
     async def _list(self) -> None:
