@@ -14,7 +14,8 @@ DISRUPTION_PENALTY = 50
 def of_size(spec: VMPoolSpec, cpu: int, memory: int) -> int:
     """Cost of one VM of so many millicores and bytes."""
     model = spec.cost
-    return model.per_vm + model.per_cpu * cpu // 1000 + model.per_gib * memory // GIB
+    price: int = model.per_vm + model.per_cpu * cpu // 1000 + model.per_gib * memory // GIB
+    return price
 
 
 def of_fleet(fleet: Fleet) -> int:

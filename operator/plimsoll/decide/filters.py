@@ -9,6 +9,7 @@ PodTopologySpread, InterPodAffinity). What is not modelled is named in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from plimsoll.api import labels as names
 from plimsoll.decide.fleet import Bin, Fleet, smallest_size
@@ -18,26 +19,32 @@ from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import TopologySpreadConstraint
 
 
+class _Domains(NamedTuple):
+    """Pods of a spread constraint by domain, and how many the emptiest domain has."""
+
+    counts: dict[str, int]
+    least: int
+
+
 class Filters:
     """Filters over one fleet; what cannot change during a plan is remembered."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._static: dict[tuple[str, str], Reason | None] = {}
-        self._domains: dict[tuple[str, bytes], tuple[int, dict[str, int]]] = {}
+        self._static: dict[str, dict[str, Reason | None]] = {}
+        self._domains: dict[tuple[str, bytes], tuple[int, _Domains]] = {}
         self._counted: dict[tuple[str, bytes], tuple[int, list[tuple[str, str]]]] = {}
 
     def static(self, shape: PodShape, target: Bin) -> Reason | None:
         """Why the pod can never go there, whatever else is placed; None if it can."""
-        key = (shape.key, target.name)
-        if key not in self._static:
-            self._static[key] = self._static_reason(shape, target)
-        return self._static[key]
+        known = self._static.setdefault(target.name, {})
+        if shape.key not in known:
+            known[shape.key] = self._static_reason(shape, target)
+        return known[shape.key]
 
     def forget(self, target: Bin) -> None:
-        """Drops what is remembered of a bin that was only tried out."""
-        for key in [key for key in self._static if key[1] == target.name]:
-            del self._static[key]
+        """Drops what is remembered of a bin: it was only tried out, or it changed its mind."""
+        self._static.pop(target.name, None)
 
     def dynamic(self, shape: PodShape, target: Bin) -> Reason | None:
         """Why ports or other pods keep the pod off now; resources are not looked at."""
@@ -77,12 +84,11 @@ class Filters:
                     term = self._fleet.topology.spread_term(constraint, shape.namespace)
                     group = shape.key.encode() + term
                     if group not in seen:
-                        counts, domains = self._spread_domains(shape, constraint)
+                        domains = self._spread_domains(shape, constraint)
                         # Only the fullest domains break the skew, yet moving any pod of
                         # the group may mend it: they are placed anew together.
-                        least = min((counts[d] for d in domains), default=0)
-                        most = max((counts[d] for d in domains), default=0)
-                        seen[group] = most - least > constraint.max_skew
+                        most = max(domains.counts.values(), default=0)
+                        seen[group] = most - domains.least > constraint.max_skew
                     if seen[group]:
                         yield key
                         break
@@ -108,9 +114,7 @@ class Filters:
                 return Reason.RUNTIME_CLASS
         return None
 
-    def _spread_domains(
-        self, shape: PodShape, constraint: TopologySpreadConstraint
-    ) -> tuple[dict[str, int], set[str]]:
+    def _spread_domains(self, shape: PodShape, constraint: TopologySpreadConstraint) -> _Domains:
         """Matching pods by domain, and the domains that count for the global minimum.
 
         A domain counts if one of its nodes has every topology key of the pod's
@@ -121,12 +125,13 @@ class Filters:
         group = (shape.key, term)
         cached = self._domains.get(group)
         if cached is not None and cached[0] == self._fleet.version:
-            return cached[1], set(cached[1])
+            return cached[1]
         counts: dict[str, int] = {}
         for name, domain in self._counted_nodes(shape, constraint, group):
             counts[domain] = counts.get(domain, 0) + self._fleet.topology.on_node(term, name)
-        self._domains[group] = (self._fleet.version, counts)
-        return counts, set(counts)
+        found = _Domains(counts, min(counts.values(), default=0))
+        self._domains[group] = (self._fleet.version, found)
+        return found
 
     def _counted_nodes(
         self, shape: PodShape, constraint: TopologySpreadConstraint, group: tuple[str, bytes]
@@ -158,14 +163,16 @@ class Filters:
         domain = target.labels.get(constraint.topology_key)
         if domain is None or any(c.topology_key not in target.labels for c in shape.spread):
             return False
-        counts, domains = self._spread_domains(shape, constraint)
-        domains.add(domain)
-        least = min(counts.get(d, 0) for d in domains)
-        if constraint.min_domains is not None and len(domains) < constraint.min_domains:
+        domains = self._spread_domains(shape, constraint)
+        # A VM only tried out may be the first of its domain.
+        known = domain in domains.counts
+        least = domains.least if known else 0
+        number = len(domains.counts) + (0 if known else 1)
+        if constraint.min_domains is not None and number < constraint.min_domains:
             least = 0
         term = self._fleet.topology.spread_term(constraint, shape.namespace)
         own = 1 if self._fleet.topology.matches(term, shape) else 0
-        return counts.get(domain, 0) + own - least <= constraint.max_skew
+        return domains.counts.get(domain, 0) + own - least <= constraint.max_skew
 
     def _affinity_met(self, shape: PodShape, target: Bin) -> bool:
         topology = self._fleet.topology

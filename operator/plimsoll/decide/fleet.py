@@ -80,10 +80,17 @@ class Bin:
     pods: dict[str, PodShape] = field(default_factory=dict)
     resized: dict[str, Resources] = field(default_factory=dict)
     """Pods whose requests this plan changes: what they take instead of their shape's."""
+    freed: int = 0
+    """Grows whenever there may be more room, so that a remembered "full" is not believed."""
 
     @property
     def new(self) -> bool:
         return self.vm is None
+
+    @property
+    def leaving(self) -> bool:
+        """Its VM is being emptied or deleted."""
+        return self.vm is not None and (self.vm.retiring or self.vm.phase in LEAVING)
 
     @property
     def line_cpu(self) -> int:
@@ -151,6 +158,8 @@ class Fleet:
         """Grows with every change, so that what was derived can be remembered."""
         self.bins_version = 0
         """Grows when bins come or go."""
+        self._by_pool: dict[str, list[Bin]] = {}
+        self._by_pool_version = -1
         for hypervisor in snapshot.hypervisors:
             for host in hypervisor.hosts or ():
                 self.rooms[hypervisor.name, host.name] = HostRoom(
@@ -184,6 +193,7 @@ class Fleet:
         """Takes a pod out of its bin and returns the bin."""
         self.version += 1
         source = self.bins[self.where.pop(key)]
+        source.freed += 1
         self._use(source, source.requests(key), -1)
         source.resized.pop(key, None)
         self.topology.add(source.pods.pop(key), source.name, source.labels, -1)
@@ -192,6 +202,7 @@ class Fleet:
     def resize_pod(self, key: str, requests: Resources) -> None:
         """Changes what a pod takes from its bin."""
         target = self.bins[self.where[key]]
+        target.freed += 1
         self._use(target, target.requests(key), -1)
         target.resized[key] = requests
         self._use(target, requests, 1)
@@ -202,6 +213,7 @@ class Fleet:
             size.cpu - target.cpu, size.memory - target.memory
         )
         target.set_size(size)
+        target.freed += 1
 
     def open(self, target: Bin) -> None:
         """Adds a bin and takes its size from its host."""
@@ -224,13 +236,13 @@ class Fleet:
 
     def of_pool(self, pool: str) -> list[Bin]:
         """The pool's bins that are there to stay, by name."""
-        return [
-            b
-            for name, b in sorted(self.bins.items())
-            if b.pool is not None
-            and b.pool.name == pool
-            and not (b.vm is not None and (b.vm.retiring or b.vm.phase in LEAVING))
-        ]
+        if self._by_pool_version != self.bins_version:
+            self._by_pool = {}
+            for _, target in sorted(self.bins.items()):
+                if target.pool is not None and not target.leaving:
+                    self._by_pool.setdefault(target.pool.name, []).append(target)
+            self._by_pool_version = self.bins_version
+        return self._by_pool.get(pool, [])
 
     def pods_of(self, pods: dict[str, Pod], target: Bin) -> list[Pod]:
         """The snapshot's pods in a bin, by key."""
@@ -244,7 +256,6 @@ class Fleet:
 
     def _add_existing(self, vm: Vm) -> None:
         pool = self.pools.get(vm.pool) if vm.pool is not None else None
-        leaving = vm.retiring or vm.phase in LEAVING
         usable = vm.ready or vm.phase in IN_FLIGHT
         density = pool.spec.density if pool is not None else None
         self.open(
@@ -265,7 +276,11 @@ class Fleet:
                 max_pods=vm.max_pods,
                 berths_max=_berths_max(vm, pool),
                 line_percent=density.load_line_percent if density is not None else 100,
-                accepts=usable and vm.schedulable and not leaving and not vm.lost,
+                accepts=usable
+                and vm.schedulable
+                and not vm.retiring
+                and vm.phase not in LEAVING
+                and not vm.lost,
             )
         )
 

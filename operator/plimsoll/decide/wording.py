@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from plimsoll.api import labels as names
 from plimsoll.api.quantity import format_bytes, format_milli
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.plan import Reason, Size
@@ -23,6 +24,11 @@ def memory(number: int) -> str:
 def size(value: Size) -> str:
     """``4 CPU, 8Gi``."""
     return f"{format_milli(value.cpu)} CPU, {memory(value.memory)}"
+
+
+def money(thousandths: int) -> str:
+    """Cost in the pool's unit: ``7.5``."""
+    return f"{thousandths / 1000:g}"
 
 
 def amount(value: Resources) -> str:
@@ -78,7 +84,8 @@ def _resources(shape: PodShape, target: Bin) -> str:
         free = max(0, target.allocatable_memory - target.memory_used)
         short.append(f"memory {memory(shape.requests.memory)} (free {memory(free)})")
     for name, wanted in sorted(shape.requests.extended.items()):
-        have = target.extended.get(name, 0) - target.extended_used.get(name, 0)
+        limit = target.berths_max if name == names.BERTHS else target.extended.get(name)
+        have = (limit or 0) - target.extended_used.get(name, 0)
         if wanted > have:
             short.append(f"{name} {wanted} (free {max(0, have)})")
     return f"lacks {', '.join(short)}" if short else "lacks resources"

@@ -1,0 +1,366 @@
+"""The plan: one pure function from a snapshot and a clock reading to moves with reasons.
+
+Read this file first: it is the decision, in order. What each step may and may
+not do stands in the module it calls.
+
+1. Pods that must leave (their VM drains) and pending pods get places: on VMs as
+   they are (Load), on VMs made larger (Grow), on new VMs (Launch).
+2. Workloads are sized: replicas grow in place (Resize), multiply (Replicate)
+   or are fewer and smaller again (Shrink).
+3. VMs over their load line grow; pools are brought to their smallest count.
+4. What the rest can do without is given back (Move, Retire, Shrink).
+"""
+
+from __future__ import annotations
+
+from plimsoll.decide import cost, survival, wording
+from plimsoll.decide.consolidate import Consolidation
+from plimsoll.decide.filters import Filters
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, over_line_by_use
+from plimsoll.decide.placing import Failure, Placer, Story
+from plimsoll.decide.plan import (
+    Cost,
+    Lever,
+    Move,
+    NewVm,
+    Plan,
+    PlannedVm,
+    Reason,
+    Refusal,
+    Rejected,
+    Size,
+    Unplaced,
+)
+from plimsoll.decide.workloads import Workloads
+from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
+
+_SPREAD_ROUNDS = 5
+"""How often pods with spread constraints are placed anew after other VMs came about."""
+
+_ORDER = {lever: number for number, lever in enumerate(Lever)}
+
+
+def plan(snapshot: Snapshot, now: float) -> Plan:
+    """Decides what to do about a snapshot at a moment (seconds since the epoch).
+
+    Pure and deterministic: equal snapshots and times give equal plans.
+    """
+    return _Planner(snapshot, now).plan()
+
+
+class _Planner:
+    def __init__(self, snapshot: Snapshot, now: float) -> None:
+        self._snapshot = snapshot
+        self._now = now
+        self._fleet = Fleet(snapshot)
+        self._before = cost.of_fleet(self._fleet)
+        self._placer = Placer(self._fleet, Filters(self._fleet), now)
+        self._workloads = Workloads(snapshot, self._placer)
+        self._unplaced: dict[str, Unplaced] = {}
+
+    def plan(self) -> Plan:
+        self._place_pods()
+        outcome = self._workloads.decide()
+        self._settle_spreads()
+        self._restore_lines()
+        self._fill_pools()
+        consolidation = Consolidation(self._snapshot, self._placer, self._workloads, self._now)
+        given_back = consolidation.moves()
+        moves = [
+            *self._load_moves(),
+            *outcome.moves,
+            *self._grow_moves(),
+            *self._launch_moves(),
+            *given_back,
+        ]
+        moves.sort(key=lambda move: _ORDER[move.kind])
+        unplaced = [*self._unplaced.values(), *outcome.unplaced]
+        return Plan(
+            moves=tuple(moves),
+            placements=self._placements(),
+            vms=self._planned_vms(),
+            unplaced=tuple(sorted(unplaced, key=lambda u: u.pod)),
+            refusals=tuple(refusal for _, refusal in sorted(self._placer.refusals.items())),
+            workloads=tuple(self._workloads.verdicts(outcome)),
+            survival={
+                name: broken
+                for name in sorted(self._fleet.pools)
+                if (broken := survival.broken(self._fleet, name))
+            },
+            cost=Cost(before=self._before, after=cost.of_fleet(self._fleet)),
+            recheck_at=self._recheck_at(consolidation.recheck),
+            notes=self._notes(),
+        )
+
+    def _place_pods(self) -> None:
+        """Displaced pods first, for they have run; then by priority, then large ones first."""
+        displaced: list[tuple[Pod, Bin]] = []
+        pending: list[Pod] = []
+        for pod in self._snapshot.pods:
+            if pod.terminating or pod.daemon or pod.gated:
+                continue
+            home = self._fleet.where.get(pod.key)
+            if home is None:
+                if pod.node is None:
+                    pending.append(pod)
+            elif self._fleet.bins[home].leaving and not pod.held:
+                displaced.append((pod, self._fleet.bins[home]))
+        for pod, home_bin in sorted(displaced, key=lambda item: _order(item[0])):
+            shape = home_bin.pods[pod.key]
+            self._fleet.take(pod.key)
+            if isinstance(self._place(pod, shape), Failure):
+                self._fleet.put(pod.key, shape, home_bin)
+        waiting = sorted(pending, key=_order)
+        while waiting:
+            # A pod that must be near another may find a place once that one has its own.
+            again = [pod for pod in waiting if self._failed(pod)]
+            if len(again) == len(waiting) or not any(pod.shape.affinity for pod in again):
+                break
+            waiting = again
+
+    def _failed(self, pod: Pod) -> bool:
+        found = self._place(pod, pod.shape)
+        if isinstance(found, Failure):
+            self._unplaced[pod.key] = Unplaced(pod=pod.key, reason=found.reason, why=found.why)
+            return True
+        self._unplaced.pop(pod.key, None)
+        return False
+
+    def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
+        return self._placer.place(pod.key, shape, self._workloads.preference(pod.workload))
+
+    def _settle_spreads(self) -> None:
+        """Places pods anew whose spread is out of skew in the final picture.
+
+        The scheduler sees all new VMs at once and takes pods in an order of its own, so
+        a place must be right with every other pod and VM there, not only with earlier ones.
+        """
+        pending = {
+            pod.key: pod for pod in self._snapshot.pods if pod.node is None and not pod.terminating
+        }
+        seen: set[tuple[str, ...]] = set()
+        for _ in range(_SPREAD_ROUNDS):
+            uneven = tuple(k for k in self._placer.filters.spread_violations() if k in pending)
+            if not uneven or uneven in seen:
+                return
+            seen.add(uneven)
+            for key in uneven:
+                self._fleet.take(key)
+            for pod in sorted((pending[key] for key in uneven), key=_order):
+                self._failed(pod)
+
+    def _restore_lines(self) -> None:
+        """Grows VMs whose containers ask for more than their load line allows."""
+        for _, target in sorted(self._fleet.bins.items()):
+            if target.pool is None or target.new or target.leaving or not target.over_line():
+                continue
+            size = self._placer.grow_for(target, Resources(), extra_pod=False)
+            if isinstance(size, Refusal):
+                self._placer.refuse(size)
+                continue
+            reason = f"its containers ask for more than its load line of {target.line_percent}%"
+            self._placer.grow(target, size, Story(reason=reason, rejected=()))
+
+    def _fill_pools(self) -> None:
+        """Launches VMs up to the smallest or fixed count, then for the survival promise."""
+        for name, pool in sorted(self._fleet.pools.items()):
+            fixed = pool.spec.replicas
+            least = pool.spec.nodes.min if fixed is None else fixed
+            reason = (
+                f"spec.replicas fixes {fixed} VMs"
+                if fixed is not None
+                else f"nodes.min is {pool.spec.nodes.min}"
+            )
+            while len(self._fleet.of_pool(name)) < least:
+                if isinstance(self._placer.launch_empty(name, reason), Refusal):
+                    break
+            self._fill_for_survival(name)
+
+    def _fill_for_survival(self, name: str) -> None:
+        """Where containers of a lost host move to other VMs, those VMs must be there."""
+        pool = self._fleet.pools[name]
+        hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
+        if hypervisor is None or hypervisor.capabilities.high_availability:
+            return
+        while broken := survival.broken(self._fleet, name):
+            before = len(self._fleet.of_pool(name))
+            opened = self._placer.launch_empty(name, f"survive.hosts: {broken}")
+            if isinstance(opened, Refusal) or len(self._fleet.of_pool(name)) == before:
+                return
+
+    def _load_moves(self) -> list[Move]:
+        """Berths: raised for what is to be placed, lowered to use where use is over the line."""
+        moves = []
+        for _, target in sorted(self._fleet.bins.items()):
+            vm = target.vm
+            if vm is None or target.pool is None or vm.berths is None or target.leaving:
+                continue
+            density = target.pool.spec.density
+            if target.berths_used > vm.berths:
+                added = target.berths_used - vm.berths
+                moves.append(
+                    self._load(
+                        target,
+                        vm.berths,
+                        target.berths_used,
+                        f"{added} more containers fit under its load line of "
+                        f"{target.line_percent}%; loading costs nothing",
+                    )
+                )
+                continue
+            floor = max(density.pods.min, target.berths_used)
+            if vm.berths > floor and over_line_by_use(vm, density.load_line_percent):
+                moves.append(
+                    self._load(target, vm.berths, floor, "measured use is over the load line")
+                )
+        return moves
+
+    def _load(self, target: Bin, before: int, after: int, reason: str) -> Move:
+        assert target.vm is not None
+        return Move(
+            kind=Lever.LOAD,
+            subject=f"vm/{target.name}",
+            uid=target.vm.uid,
+            source=f"{before} berths",
+            target=f"{after} berths",
+            host=target.host,
+            berths=after,
+            reason=reason,
+        )
+
+    def _grow_moves(self) -> list[Move]:
+        moves = []
+        for name, story in sorted(self._placer.grown.items()):
+            target = self._fleet.bins.get(name)
+            before = story.before
+            if target is None or target.vm is None or target.pool is None or before is None:
+                continue
+            after = Size(cpu=target.cpu, memory=target.memory)
+            if after == before:
+                continue
+            spec = target.pool.spec
+            extra = cost.of_size(spec, after.cpu, after.memory) - cost.of_size(
+                spec, before.cpu, before.memory
+            )
+            smallest = cost.of_size(spec, spec.size.cpu.min * 1000, spec.size.memory.min)
+            launch = Rejected(
+                lever=Lever.LAUNCH,
+                subject=f"vmpool/{target.pool.name}",
+                reason=Reason.COSTLIER if smallest > extra else Reason.IN_FLIGHT,
+                message=f"another VM costs at least {wording.money(smallest)}, growing costs "
+                f"{wording.money(extra)}",
+            )
+            moves.append(
+                Move(
+                    kind=Lever.GROW,
+                    subject=f"vm/{name}",
+                    uid=target.vm.uid,
+                    source=wording.size(before),
+                    target=wording.size(after),
+                    host=target.host,
+                    size=after,
+                    cost=extra,
+                    reason=_with_others(story),
+                    rejected=(*story.rejected, launch),
+                )
+            )
+        return moves
+
+    def _launch_moves(self) -> list[Move]:
+        moves = []
+        in_flight = {
+            name: sum(
+                1 for b in self._fleet.of_pool(name) if b.vm is not None and b.vm.phase in IN_FLIGHT
+            )
+            for name in self._fleet.pools
+        }
+        for name, story in self._placer.launched.items():
+            target = self._fleet.bins.get(name)
+            if target is None or target.pool is None:
+                continue
+            spec = target.pool.spec
+            in_flight[target.pool.name] += 1
+            waits = in_flight[target.pool.name] > spec.max_launching
+            size = Size(cpu=target.cpu, memory=target.memory)
+            assumed = not self._fleet.hosts_known(self._fleet.hypervisors[spec.hypervisor])
+            moves.append(
+                Move(
+                    kind=Lever.LAUNCH,
+                    subject=f"vm/{name}",
+                    target=wording.size(size),
+                    host=target.host,
+                    cost=cost.of_size(spec, target.cpu, target.memory),
+                    reason=_with_others(story),
+                    rejected=story.rejected,
+                    deferred=f"maxLaunching is {spec.max_launching}" if waits else "",
+                    vm=NewVm(
+                        name=name,
+                        pool=target.pool.name,
+                        hypervisor=target.hypervisor,
+                        host="" if assumed else target.host,
+                        zone=target.zone,
+                        size=size,
+                        berths=max(spec.density.pods.min, target.berths_used),
+                    ),
+                )
+            )
+        return moves
+
+    def _placements(self) -> dict[str, str]:
+        own = {pod.key for pod in self._snapshot.pods}
+        added = {
+            key for workload in self._snapshot.workloads for key in self._workloads.added(workload)
+        }
+        return {
+            key: name
+            for key, name in sorted(self._fleet.where.items())
+            if key in own or key in added
+        }
+
+    def _planned_vms(self) -> tuple[PlannedVm, ...]:
+        return tuple(
+            PlannedVm(
+                name=target.name,
+                pool=target.pool.name if target.pool is not None else None,
+                hypervisor=target.hypervisor,
+                host=target.host,
+                zone=target.zone,
+                labels=target.labels,
+                cpu=target.allocatable_cpu,
+                memory=target.allocatable_memory,
+                pods=target.max_pods,
+                new=target.new,
+            )
+            for _, target in sorted(self._fleet.bins.items())
+        )
+
+    def _recheck_at(self, times: list[float]) -> float | None:
+        times = [*times, *(pool.launch_blocked_until for pool in self._snapshot.pools)]
+        for hypervisor in self._snapshot.hypervisors:
+            times += [host.launch_blocked_until for host in hypervisor.hosts or ()]
+        return min((time for time in times if time > self._now), default=None)
+
+    def _notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"No host inventory is known of Hypervisor {h.name}: its hosts count as unbounded, "
+            f"each new VM on one of its own"
+            for h in self._snapshot.hypervisors
+            if h.hosts is None
+        )
+
+
+def _order(pod: Pod) -> tuple[int, int, int, str, str]:
+    """By priority, then large before small, then alike together, then by name."""
+    requests = pod.shape.requests
+    return (
+        -pod.shape.priority,
+        -requests.cpu,
+        -requests.memory,
+        pod.shape.key,
+        pod.key,
+    )
+
+
+def _with_others(story: Story) -> str:
+    others = len(story.pods) - 1
+    return f"{story.reason}, nor do {others} more" if others > 0 else story.reason
