@@ -97,6 +97,7 @@ def build(say: Say, names: Collection[str] | None = None) -> Path:
         for leftover in folder.glob(".*.partial"):
             leftover.unlink()
         todo = missing(names)
+        say(f"{len(todo)} programs to build, once, into {folder}")
         for number, program in enumerate(todo, start=1):
             _build_one(go, program, folder, f"({number}/{len(todo)})", say)
     return folder

@@ -147,7 +147,7 @@ def kwok(directory: Path, kubeconfig: Path, node_monitor_grace_period: float) ->
     }
     (directory / "kwok.json").write_text(json.dumps(config, indent=2))
     files = ["kwok.json", *sorted(str(stage) for stage in STAGES.glob("*.yaml"))]
-    return [f"--kubeconfig={kubeconfig}", *(f"--config={file}" for file in files)]
+    return [f"--kubeconfig={kubeconfig}", "--v=WARN", *(f"--config={file}" for file in files)]
 
 
 def milliseconds(seconds: float) -> str:
