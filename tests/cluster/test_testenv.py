@@ -226,6 +226,21 @@ def test_a_user_has_only_the_rights_that_are_given(control_plane: ControlPlane) 
     assert as_alice("create", "namespace", "hers").returncode != 0
 
 
+def test_a_running_cluster_is_joined_and_left_running(control_plane: ControlPlane) -> None:
+    env = {"PLIMSOLL_KUBECONFIG": str(control_plane.kubeconfig)}
+    with ControlPlane.start(env=env) as joined:
+        assert joined.choice.source is Source.EXISTING
+        assert joined.server == control_plane.server
+        kubeconfig = joined.kubeconfig_for("bob", groups=["team"])
+        who = ["auth", "whoami", "-o", "json"]
+        command = [str(joined.kubectl), f"--kubeconfig={kubeconfig}", *who]
+        bob = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        assert bob["status"]["userInfo"]["username"] == "bob"
+        assert "team" in bob["status"]["userInfo"]["groups"]
+    assert processes_of(joined.directory) == []
+    assert control_plane.run_kubectl("get", "--raw", "/readyz") == "ok"
+
+
 def test_a_node_becomes_ready_with_what_its_creator_said(
     control_plane: ControlPlane, node: str
 ) -> None:
