@@ -57,6 +57,7 @@ class EventReason(StrEnum):
     FIELD_CONFLICT = "FieldConflict"
     TEMPLATE_INVALID = "TemplateInvalid"
     NAME_TAKEN = "NameTaken"
+    TARGET_PROBLEM = "TargetProblem"
     # Deletion.
     DELETION_BLOCKED = "DeletionBlocked"
     DRAINING_POOL = "DrainingPool"

@@ -16,7 +16,7 @@ from plimsoll.decide.plan import Plan
 from plimsoll.world.snapshot import Snapshot
 
 
-class Metrics:
+class Telemetry:
     """All metrics of one operator, in a registry of their own."""
 
     def __init__(self) -> None:

@@ -1,0 +1,88 @@
+"""Wakes the keeper of one object when something that concerns it has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from plimsoll.api.vmnode import Phase
+from plimsoll.resources import HYPERVISORS, NODES, PODS, VMNODES, VMPOOLS, Resource
+from plimsoll.world.store import Key
+from plimsoll.world.stores import World
+
+
+class Stopper(Protocol):
+    """What says that a keeper is to stop, as kopf gives it."""
+
+    async def wait(self, timeout: float | None = None) -> Any: ...
+
+    def __bool__(self) -> bool: ...
+
+
+class Bells:
+    """One bell for each object that somebody keeps."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._bells: dict[tuple[Resource, str], asyncio.Event] = {}
+        world.on_change(self._changed)
+
+    def ring(self, resource: Resource, name: str) -> None:
+        """Wakes whoever keeps the object; nobody may."""
+        bell = self._bells.get((resource, name))
+        if bell is not None:
+            bell.set()
+
+    async def rest(
+        self, resource: Resource, name: str, seconds: float | None, stopped: Stopper | None = None
+    ) -> None:
+        """Returns when the bell rings, after so many seconds, or when ``stopped`` is set."""
+        bell = self._bells.setdefault((resource, name), asyncio.Event())
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(bell.wait())]
+        if stopped is not None:
+            waits.append(asyncio.create_task(stopped.wait()))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        bell.clear()
+
+    def forget(self, resource: Resource, name: str) -> None:
+        """Drops the bell of an object that is gone."""
+        self._bells.pop((resource, name), None)
+
+    def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
+        if resource in (VMNODES, NODES):
+            self.ring(VMNODES, key.name)
+            if resource == VMNODES:
+                self.ring(VMPOOLS, (new or old).spec.pool)
+                self.ring(HYPERVISORS, (new or old).spec.hypervisor)
+        elif resource == PODS:
+            for pod in (old, new):
+                if pod is not None and pod.spec.node_name:
+                    self._pod_changed(pod.spec.node_name)
+        elif resource in (VMPOOLS, HYPERVISORS) and _spec_changed(old, new):
+            self.ring(resource, key.name)
+            for vmnode in self._world.vmnodes.store.values():
+                user = vmnode.spec.pool if resource == VMPOOLS else vmnode.spec.hypervisor
+                if user == key.name:
+                    self.ring(VMNODES, vmnode.metadata.name)
+            if resource == VMPOOLS:
+                self.ring(HYPERVISORS, (new or old).spec.hypervisor)
+
+    def _pod_changed(self, node: str) -> None:
+        """Pods matter to a VM only while it is drained."""
+        vmnode = self._world.vmnodes.store.get("", node)
+        if vmnode is not None and vmnode.status and vmnode.status.phase is Phase.DRAINING:
+            self.ring(VMNODES, node)
+
+
+def _spec_changed(old: Any, new: Any) -> bool:
+    if old is None or new is None:
+        return True
+    before, after = old.metadata, new.metadata
+    return bool(
+        before.generation != after.generation
+        or before.deletion_timestamp != after.deletion_timestamp
+    )
