@@ -11,7 +11,7 @@ import msgspec
 from plimsoll.api import Hypervisor, VMNode
 from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities, HostStatus
-from plimsoll.api.timestamp import parse_timestamp
+from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.api.vmnode import Phase
 from plimsoll.world import snapshot, wire
 from plimsoll.world.objects import Objects, Observations
@@ -288,4 +288,4 @@ def _observed(vm: snapshot.Vm, observations: Observations, newest_pod: float) ->
 
 
 def _seconds(text: str | None) -> float:
-    return parse_timestamp(text) if text else 0.0
+    return parse_rfc3339(text) if text else 0.0

@@ -31,7 +31,7 @@ def workloads_of(
             or index.problems.get(key_of(workload))
             or _problem(workload, target)
         )
-        result.append(_workload(workload, target, problem, observations, shapes))
+        result.append(_workload(workload, target, problem, observations, shapes, index))
     return tuple(result)
 
 
@@ -65,12 +65,13 @@ def _workload(
     problem: str,
     observations: Observations,
     shapes: Shapes,
+    index: Index,
 ) -> snapshot.Workload:
     namespace, kind, name = target_of(workload)
     key = key_of(workload)
     template, size, overhead = None, snapshot.Resources(), snapshot.Resources()
     if target is not None:
-        template = shapes.of_template(target.spec.template, namespace)
+        template = shapes.of_template(index.template_of(target), namespace)
         scale_up = workload.spec.scale_up
         size = _size(target.spec.template.spec, scale_up.container if scale_up else "")
         overhead = snapshot.Resources(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
 from plimsoll.api import ContainerWorkload
 from plimsoll.api import labels as names
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
+
+_HASH: Final = "pod-template-hash"
 
 Target = tuple[str, str, str]
 """Namespace, kind and name of a Deployment or StatefulSet."""
@@ -29,12 +33,14 @@ class Index:
                     f"{kind} {namespace}/{name} already belongs to ContainerWorkload "
                     f"{key_of(holder)}, which is older: delete one of the two"
                 )
-        self._deployments = {
-            (r.metadata.namespace, r.metadata.name): owner.name
-            for r in objects.replicasets
-            if (owner := controller_of(r.metadata.owner_references)) is not None
-            and owner.kind == "Deployment"
-        }
+        self._deployments: dict[tuple[str, str], str] = {}
+        self._replicasets: defaultdict[tuple[str, str], list[wire.Controller]] = defaultdict(list)
+        for replicaset in sorted(objects.replicasets, key=lambda r: r.metadata.name):
+            meta = replicaset.metadata
+            owner = controller_of(meta.owner_references)
+            if owner is not None and owner.kind == "Deployment":
+                self._deployments[meta.namespace, meta.name] = owner.name
+                self._replicasets[meta.namespace, owner.name].append(replicaset)
 
     def holder(self, target: Target) -> str | None:
         """Key of the workload that steers a target."""
@@ -55,6 +61,23 @@ class Index:
             replicaset.removesuffix(suffix) if hash_label and replicaset.endswith(suffix) else None
         )
 
+    def template_of(self, controller: wire.Controller) -> wire.PodTemplate:
+        """The template of the controller's next pod.
+
+        That of a Deployment carries the hash label of the ReplicaSet made from it, if it is
+        known: spread constraints and affinities may tell revisions apart by it.
+        """
+        template, meta = controller.spec.template, controller.metadata
+        if controller.kind != "Deployment":
+            return template
+        for replicaset in self._replicasets.get((meta.namespace, meta.name), ()):
+            made = replicaset.spec.template
+            hashed = {**made.metadata.labels}
+            hashed.pop(_HASH, None)
+            if made.spec == template.spec and hashed == template.metadata.labels:
+                return made
+        return template
+
 
 def workload_of(pod: wire.Pod, index: Index) -> str | None:
     """Key ``namespace/name`` of the ContainerWorkload that steers the pod; None: no one does."""
@@ -73,7 +96,7 @@ def scaled_by(pod: wire.Pod, index: Index) -> Target | None:
     if owner.kind in ("Deployment", "StatefulSet"):
         return meta.namespace, owner.kind, owner.name
     if owner.kind == "ReplicaSet":
-        hash_label = meta.labels.get("pod-template-hash", "")
+        hash_label = meta.labels.get(_HASH, "")
         deployment = index.deployment_of(meta.namespace, owner.name, hash_label)
         if deployment is not None:
             return meta.namespace, "Deployment", deployment

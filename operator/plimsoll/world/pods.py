@@ -10,7 +10,7 @@ import msgspec
 
 from plimsoll.api import labels as names
 from plimsoll.api.quantity import QuantityError
-from plimsoll.api.timestamp import parse_timestamp
+from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.world import snapshot
 from plimsoll.world.requests import (
     container_requests,
@@ -179,7 +179,7 @@ def pod_of(
         node=spec.node_name or None,
         ready=is_ready(pod),
         terminating=meta.deletion_timestamp is not None,
-        created=parse_timestamp(meta.creation_timestamp) if meta.creation_timestamp else 0.0,
+        created=parse_rfc3339(meta.creation_timestamp) if meta.creation_timestamp else 0.0,
         workload=workload,
         gated=bool(spec.scheduling_gates),
         daemon=is_daemon(pod),

@@ -246,9 +246,21 @@ class PodTemplate(Wire, frozen=True, kw_only=True):
     spec: PodSpec = PodSpec()
 
 
+class Ordinals(Wire, frozen=True, kw_only=True):
+    """Numbering of a StatefulSet's pods."""
+
+    start: int = 0
+
+
+class VolumeClaimTemplate(Object, frozen=True, kw_only=True):
+    """Of a StatefulSet: every pod gets a volume of the template's name."""
+
+
 class ControllerSpec(Wire, frozen=True, kw_only=True):
     """Spec of a Deployment, StatefulSet, ReplicaSet, DaemonSet or Job."""
 
+    ordinals: Ordinals | None = None
+    volume_claim_templates: list[VolumeClaimTemplate] = []
     replicas: int | None = None
     selector: LabelSelector | None = None
     template: PodTemplate = PodTemplate()
@@ -261,6 +273,8 @@ class ControllerStatus(Wire, frozen=True, kw_only=True):
     replicas: int = 0
     ready_replicas: int = 0
     observed_generation: int = 0
+    succeeded: int = 0
+    conditions: list[Condition] = []
 
 
 class Controller(Object, frozen=True, kw_only=True):

@@ -1,0 +1,240 @@
+"""What the API server would refuse in an object, and a file may hold nevertheless.
+
+Only what the decision reads is looked at. Paths are relative to the object and begin
+with a dot. Each finding is (path, what is wrong, what to do).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from plimsoll.api.quantity import QuantityError, parse_bytes, parse_milli
+from plimsoll.api.timestamp import parse_rfc3339
+from plimsoll.world import wire
+
+Finding = tuple[str, str, str]
+
+_SELECTOR_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
+_NODE_OPERATORS: Final = _SELECTOR_OPERATORS | {"Gt", "Lt"}
+_TOLERATION_OPERATORS: Final = frozenset({"", "Exists", "Equal", "Gt", "Lt"})
+_EFFECTS: Final = frozenset({"NoSchedule", "PreferNoSchedule", "NoExecute"})
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Checker:
+    """Checks objects; pod specs that are equal are checked once."""
+
+    def __init__(self) -> None:
+        self._good: set[bytes] = set()
+
+    def check(self, value: wire.Object) -> Iterator[Finding]:
+        """Everything that is wrong with an object."""
+        yield from _meta(value.metadata)
+        match value:
+            case wire.Pod():
+                yield from self._pod_spec(value.spec, ".spec")
+            case wire.Controller():
+                yield from self._controller(value)
+            case wire.Node():
+                yield from _node(value)
+            case wire.PodDisruptionBudget():
+                yield from _budget(value)
+            case wire.RuntimeClass():
+                if value.overhead is not None:
+                    yield from _quantities(value.overhead.pod_fixed, ".overhead.podFixed")
+                if value.scheduling is not None:
+                    yield from _tolerations(value.scheduling.tolerations, ".scheduling.tolerations")
+            case wire.PodMetrics():
+                for number, container in enumerate(value.containers):
+                    yield from _quantities(container.usage, f".containers[{number}].usage")
+                yield from _moment(value.timestamp, ".timestamp")
+            case wire.NodeMetrics():
+                yield from _quantities(value.usage, ".usage")
+                yield from _moment(value.timestamp, ".timestamp")
+
+    def _controller(self, value: wire.Controller) -> Iterator[Finding]:
+        spec = value.spec
+        for name, count in (
+            ("replicas", spec.replicas),
+            ("parallelism", spec.parallelism),
+            ("completions", spec.completions),
+        ):
+            if count is not None and count < 0:
+                yield f".spec.{name}", f"{count} is negative", "give zero or more"
+        yield from _label_selector(spec.selector, ".spec.selector")
+        yield from self._pod_spec(spec.template.spec, ".spec.template.spec")
+
+    def _pod_spec(self, spec: wire.PodSpec, path: str) -> Iterator[Finding]:
+        content = msgspec.json.encode(msgspec.structs.replace(spec, node_name="", volumes=[]))
+        if content in self._good:
+            return
+        found = False
+        for finding in _pod_spec(spec, path):
+            found = True
+            yield finding
+        if not found:
+            self._good.add(content)
+
+
+def step(key: str) -> str:
+    """A key as a step of a JSON path."""
+    return f".{key}" if _PLAIN.fullmatch(key) else f"[{json.dumps(key)}]"
+
+
+def _meta(meta: wire.Meta) -> Iterator[Finding]:
+    if not meta.name:
+        yield ".metadata.name", "is missing", "give the object a name"
+    yield from _moment(meta.creation_timestamp, ".metadata.creationTimestamp")
+    yield from _moment(meta.deletion_timestamp, ".metadata.deletionTimestamp")
+
+
+def _moment(text: str | None, path: str) -> Iterator[Finding]:
+    if text:
+        try:
+            parse_rfc3339(text)
+        except ValueError:
+            yield path, f"{text!r} is not a moment", "write it like 2026-01-31T12:00:00Z"
+
+
+def _node(node: wire.Node) -> Iterator[Finding]:
+    yield from _quantities(node.status.capacity, ".status.capacity")
+    yield from _quantities(node.status.allocatable, ".status.allocatable")
+    for number, taint in enumerate(node.spec.taints):
+        yield from _one_of(taint.effect, _EFFECTS, f".spec.taints[{number}].effect")
+
+
+def _budget(budget: wire.PodDisruptionBudget) -> Iterator[Finding]:
+    spec = budget.spec
+    yield from _label_selector(spec.selector, ".spec.selector")
+    given = {"minAvailable": spec.min_available, "maxUnavailable": spec.max_unavailable}
+    if None not in given.values():
+        yield ".spec", "has both minAvailable and maxUnavailable", "keep one of the two"
+    for name, value in given.items():
+        text = "0" if value is None else str(value)
+        if not re.fullmatch(r"[0-9]+" if isinstance(value, int) else r"[0-9]+%?", text):
+            yield f".spec.{name}", f"{value!r} is no number of pods", "write 2 or 50%"
+
+
+def _pod_spec(spec: wire.PodSpec, path: str) -> Iterator[Finding]:
+    for kind, containers in (
+        ("containers", spec.containers),
+        ("initContainers", spec.init_containers),
+    ):
+        for number, container in enumerate(containers):
+            yield from _container(container, f"{path}.{kind}[{number}]")
+    if spec.resources is not None:
+        yield from _resources(spec.resources, f"{path}.resources")
+    yield from _quantities(spec.overhead, f"{path}.overhead")
+    yield from _tolerations(spec.tolerations, f"{path}.tolerations")
+    if spec.affinity is not None:
+        yield from _affinity(spec.affinity, f"{path}.affinity")
+    for number, constraint in enumerate(spec.topology_spread_constraints):
+        yield from _spread(constraint, f"{path}.topologySpreadConstraints[{number}]")
+
+
+def _container(container: wire.ContainerSpec, path: str) -> Iterator[Finding]:
+    yield from _resources(container.resources, f"{path}.resources")
+    for number, port in enumerate(container.ports):
+        for name, value in (("hostPort", port.host_port), ("containerPort", port.container_port)):
+            if not 0 <= value <= 65535:
+                yield f"{path}.ports[{number}].{name}", f"{value} is no port", "give 1 to 65535"
+
+
+def _resources(resources: wire.Resources, path: str) -> Iterator[Finding]:
+    yield from _quantities(resources.requests, f"{path}.requests")
+    yield from _quantities(resources.limits, f"{path}.limits")
+
+
+def _quantities(quantities: Mapping[str, wire.Quantity], path: str) -> Iterator[Finding]:
+    for name, value in quantities.items():
+        try:
+            (parse_milli if name == "cpu" else parse_bytes)(value)
+        except QuantityError as error:
+            message, _, remedy = str(error).partition(": ")
+            yield f"{path}{step(name)}", message, remedy
+
+
+def _tolerations(tolerations: Iterable[wire.Toleration], path: str) -> Iterator[Finding]:
+    for number, toleration in enumerate(tolerations):
+        where = f"{path}[{number}]"
+        yield from _one_of(toleration.operator, _TOLERATION_OPERATORS, f"{where}.operator")
+        yield from _one_of(toleration.effect, _EFFECTS | {""}, f"{where}.effect")
+        if not toleration.key and toleration.operator != "Exists":
+            yield f"{where}.operator", "must be Exists where there is no key", "add the key"
+
+
+def _affinity(affinity: wire.Affinity, path: str) -> Iterator[Finding]:
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    if affinity.node_affinity is not None and affinity.node_affinity.required is not None:
+        terms = affinity.node_affinity.required.node_selector_terms
+        where = f"{path}.nodeAffinity.{required}.nodeSelectorTerms"
+        if not terms:
+            yield where, "is empty, so no node would do", "add a term, or leave the affinity out"
+        for number, term in enumerate(terms):
+            for name, some in (
+                ("matchExpressions", term.match_expressions),
+                ("matchFields", term.match_fields),
+            ):
+                yield from _requirements(some, _NODE_OPERATORS, f"{where}[{number}].{name}")
+    for name, pods in (
+        ("podAffinity", affinity.pod_affinity),
+        ("podAntiAffinity", affinity.pod_anti_affinity),
+    ):
+        for number, pod_term in enumerate(pods.required if pods is not None else ()):
+            where = f"{path}.{name}.{required}[{number}]"
+            if not pod_term.topology_key:
+                yield f"{where}.topologyKey", "is empty", "write kubernetes.io/hostname or the like"
+            yield from _label_selector(pod_term.label_selector, f"{where}.labelSelector")
+            yield from _label_selector(pod_term.namespace_selector, f"{where}.namespaceSelector")
+
+
+def _spread(constraint: wire.TopologySpreadConstraint, path: str) -> Iterator[Finding]:
+    if constraint.max_skew < 1:
+        yield f"{path}.maxSkew", f"{constraint.max_skew} is too small", "give 1 or more"
+    if not constraint.topology_key:
+        yield f"{path}.topologyKey", "is empty", "write kubernetes.io/hostname or the like"
+    if constraint.min_domains is not None and constraint.min_domains < 1:
+        yield f"{path}.minDomains", f"{constraint.min_domains} is too small", "give 1 or more"
+    for name, value, known in (
+        ("whenUnsatisfiable", constraint.when_unsatisfiable, ("DoNotSchedule", "ScheduleAnyway")),
+        ("nodeAffinityPolicy", constraint.node_affinity_policy, ("Honor", "Ignore")),
+        ("nodeTaintsPolicy", constraint.node_taints_policy, ("Honor", "Ignore")),
+    ):
+        yield from _one_of(value, known, f"{path}.{name}")
+    yield from _label_selector(constraint.label_selector, f"{path}.labelSelector")
+
+
+def _label_selector(selector: wire.LabelSelector | None, path: str) -> Iterator[Finding]:
+    if selector is not None:
+        where = f"{path}.matchExpressions"
+        yield from _requirements(selector.match_expressions, _SELECTOR_OPERATORS, where)
+
+
+def _requirements(
+    requirements: Iterable[wire.SelectorRequirement], operators: frozenset[str], path: str
+) -> Iterator[Finding]:
+    for number, requirement in enumerate(requirements):
+        where = f"{path}[{number}]"
+        operator, values = requirement.operator, requirement.values
+        yield from _one_of(operator, operators, f"{where}.operator")
+        if operator in ("In", "NotIn") and not values:
+            yield f"{where}.values", f"is empty, but {operator} needs one", "add a value"
+        if operator in ("Exists", "DoesNotExist") and values:
+            yield f"{where}.values", f"has no meaning with {operator}", "remove it"
+        if operator in ("Gt", "Lt") and not (len(values) == 1 and _is_integer(values[0])):
+            yield f"{where}.values", f"{operator} compares with one whole number", 'write ["4"]'
+
+
+def _is_integer(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]+", text) is not None
+
+
+def _one_of(value: str, known: Iterable[str], path: str) -> Iterator[Finding]:
+    if value not in known:
+        choices = ", ".join(sorted(filter(None, known)))
+        yield path, f"{value!r} is not allowed", f"choose one of {choices}"
