@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from plimsoll.api.vmnode import Phase
@@ -14,7 +15,7 @@ from plimsoll.world.stores import World
 class Stopper(Protocol):
     """What says that a keeper is to stop, as kopf gives it."""
 
-    async def wait(self, timeout: float | None = None) -> Any: ...
+    def wait(self, timeout: float | None = None) -> Awaitable[Any]: ...
 
     def __bool__(self) -> bool: ...
 
@@ -38,14 +39,14 @@ class Bells:
     ) -> None:
         """Returns when the bell rings, after so many seconds, or when ``stopped`` is set."""
         bell = self._bells.setdefault((resource, name), asyncio.Event())
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(bell.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(bell.wait())]
         if stopped is not None:
-            waits.append(asyncio.create_task(stopped.wait()))
+            waits.append(asyncio.ensure_future(stopped.wait()))
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in waits:
-                task.cancel()
+            for wait in waits:
+                wait.cancel()
         bell.clear()
 
     def forget(self, resource: Resource, name: str) -> None:
