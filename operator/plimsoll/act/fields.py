@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plimsoll.api import VMPool, labels
 from plimsoll.api.common import API_VERSION
@@ -10,8 +10,11 @@ from plimsoll.api.quantity import format_bytes, format_milli, parse_bytes, parse
 from plimsoll.api.vmnode import Size as VmSize
 from plimsoll.api.vmnode import VMNodeSpec
 from plimsoll.decide.plan import NewVm, Size
-from plimsoll.kube import Json
 from plimsoll.world import wire
+
+if TYPE_CHECKING:
+    # `plimsoll plan` works with these documents too, and starts without a client.
+    from plimsoll.kube import Json
 
 _PARSE: Final = {"cpu": parse_milli, "memory": parse_bytes}
 _FORMAT: Final = {"cpu": format_milli, "memory": format_bytes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,8 +18,11 @@ from plimsoll.api.quantity import (
     parse_bytes,
     parse_milli,
 )
-from plimsoll.kube import Json
 from plimsoll.world import wire
+
+if TYPE_CHECKING:
+    # `plimsoll plan` works with these documents too, and starts without a client.
+    from plimsoll.kube import Json
 
 APPLIED: Final = "plimsoll.dev/applied"
 """Annotation: digest of what was applied last, so that nothing is written twice."""
