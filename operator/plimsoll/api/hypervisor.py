@@ -85,9 +85,7 @@ class SecretReference(Model):
 class HypervisorSpec(Model):
     """How to reach a hypervisor."""
 
-    provider: Literal["simulated"] = Field(
-        description="Which provider module talks to it. Cannot be changed."
-    )
+    provider: Literal["simulated"] = Field(description="Which provider module talks to it.")
     simulated: Simulated | None = Field(
         default=None, description="Settings of the provider `simulated`."
     )
@@ -112,12 +110,6 @@ class HypervisorSpec(Model):
     )
 
     rules = (
-        Rule(
-            "self.provider == oldSelf.provider",
-            "provider cannot be changed",
-            "create another Hypervisor and move the pools",
-            field=".provider",
-        ),
         Rule(
             "self.provider != 'simulated' || has(self.simulated)",
             "provider simulated needs the section simulated",

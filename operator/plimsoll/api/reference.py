@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,9 @@ All kinds belong to `{API_VERSION}`. `kubectl explain` shows the same descriptio
 - **duration**: whole numbers with units, such as `90s`, `10m` or `1h30m`.
 - A field without a default may be left out, unless its default reads *required*.
 """
+
+_HINT = re.compile(r" A (quantity|duration), such as .*$")
+"""What `kubectl explain` needs in a description, and this page has in a column of its own."""
 
 
 def render() -> str:
@@ -63,15 +67,15 @@ def _row(field: Field) -> str:
     default = "required" if field.required else ""
     if "default" in schema and schema.get("type") != "object":  # its fields tell theirs
         default = f"`{_plain(schema['default'])}`"
-    cells = (f"`{field.path}`", _type(schema), default, schema.get("description", ""))
+    description = _HINT.sub("", schema.get("description", ""))
+    cells = (f"`{field.path}`", _type(schema), default, description)
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def _type(schema: Schema) -> str:
-    if schema.get("x-kubernetes-int-or-string"):
-        return "quantity"
-    if any("duration" in rule["message"] for rule in schema.get("x-kubernetes-validations", ())):
-        return "duration"
+    hint = _HINT.search(schema.get("description", ""))
+    if hint:
+        return hint[1]
     if "enum" in schema:
         return "one of " + ", ".join(f"`{_plain(choice)}`" for choice in schema["enum"])
     if schema["type"] == "array":

@@ -106,6 +106,8 @@ class _Quantity:
         return {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
+            "format": "quantity",
+            "examples": ["2", "500m"] if self.parts == 1000 else ["4Gi", "512Mi"],
             "maxLength": quantity.LONGEST,
             "x-kubernetes-validations": validations(self.rules),
         }
@@ -178,6 +180,8 @@ class _Duration:
     ) -> dict[str, Any]:
         return {
             "type": "string",
+            "format": "duration",
+            "examples": ["90s", "1h30m"],
             "maxLength": 32,
             "x-kubernetes-validations": validations((IS_DURATION, *self.rules)),
         }

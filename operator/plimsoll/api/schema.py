@@ -66,8 +66,12 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
         node.pop(noise, None)
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    examples, written_as = node.pop("examples", None), node.pop("format", None)
     if "description" in node:
         node["description"] = node["description"].replace("``", "`")
+        if examples:
+            # `kubectl explain` has no other way to say it: it shows quantities as <Object>.
+            node["description"] += f" A {written_as}, such as {' or '.join(examples)}."
     additional = node.pop("additionalProperties", False)
     if isinstance(additional, dict):
         node["additionalProperties"] = _convert(additional, definitions)

@@ -67,14 +67,12 @@ def validate(document: object) -> Hypervisor | VMPool | VMNode | ContainerWorklo
     if problems:
         raise InvalidObject(subject, problems)
     kind = _KINDS[document["kind"]]
+    # As JSON, because there a list is a list and a text is no number.
+    text = json.dumps(document, default=str)
+    if "null" in text:
+        text = json.dumps(_present(document, structural(kind)), default=str)
     try:
-        # As JSON, because there a list is a list and a text is no number.
-        parsed = kind.model_validate_json(
-            json.dumps(_present(document, structural(kind)), default=str),
-            strict=True,
-            by_alias=True,
-            by_name=False,
-        )
+        parsed = kind.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = [problem for detail in error.errors() for problem in _problems(detail, kind)]
         raise InvalidObject(subject, found) from None
