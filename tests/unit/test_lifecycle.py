@@ -1,0 +1,531 @@
+"""Every row of the transition table, and what follows from a refused action."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from plimsoll.api import VMNode
+from plimsoll.api import labels as names
+from plimsoll.api.hypervisor import Capabilities
+from plimsoll.api.timestamp import rfc3339
+from plimsoll.api.vmnode import Phase
+from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.life.existence import Existence, Exists, Gone, Unknown
+from plimsoll.decide.life.failures import failed
+from plimsoll.decide.life.pods import PodRef, PodsOnNode, pods_on_node
+from plimsoll.decide.life.situation import HypervisorFacts, Situation
+from plimsoll.decide.life.steps import (
+    AdoptNode,
+    ClearOutOfService,
+    Cordon,
+    DeleteNode,
+    DeletePods,
+    DeleteRecord,
+    DeleteVm,
+    EnsureVm,
+    Evict,
+    MarkOutOfService,
+    Nothing,
+    ResizeVm,
+    SetBerths,
+    Step,
+    TakeBackRetirement,
+    TakeBackSize,
+    Uncordon,
+)
+from plimsoll.decide.lifecycle import TABLE, next_step, rule_for
+from plimsoll.events import EventReason
+from plimsoll.world import wire
+from plimsoll.world.vms import PowerState, VmInfo
+
+NOW = 1_800_000_000.0
+GIB = 1024**3
+UID, UUID, CLUSTER = "uid-a-1", "4f1c0a2e-0000-4000-8000-00000000000a", "cluster-1"
+A = PodRef(namespace="d", name="a", uid="pod-a")
+B = PodRef(namespace="d", name="b", uid="pod-b")
+OUT = wire.Taint(key=names.OUT_OF_SERVICE, value="plimsoll", effect="NoExecute")
+
+
+def record(
+    phase: Phase,
+    *,
+    age: float = 1.0,
+    identity: bool | None = None,
+    retire: bool = False,
+    deleting: bool = False,
+    cpu: int = 2,
+    berths: int = 20,
+    conditions: tuple[dict[str, str], ...] = (),
+    **status: Any,
+) -> VMNode:
+    has_identity = phase not in (Phase.REQUESTED, Phase.CREATING) if identity is None else identity
+    return VMNode.model_validate(
+        {
+            "apiVersion": "plimsoll.dev/v1alpha1",
+            "kind": "VMNode",
+            "metadata": {
+                "name": "a-1",
+                "uid": UID,
+                "resourceVersion": "5",
+                "generation": 3,
+                "finalizers": [names.VM_FINALIZER],
+                **({"deletionTimestamp": rfc3339(NOW)} if deleting else {}),
+            },
+            "spec": {
+                "pool": "a",
+                "hypervisor": "rack",
+                "size": {"cpu": cpu, "memory": "4Gi"},
+                "berths": berths,
+                "template": {"labels": {"tier": "web"}},
+                **({"retire": {"reason": "empty", "since": rfc3339(NOW)}} if retire else {}),
+            },
+            "status": {
+                "phase": phase,
+                "phaseSince": rfc3339(NOW - age),
+                "host": "h1" if has_identity else "",
+                **({"identity": {"uuid": UUID, "providerID": "sim://x"}} if has_identity else {}),
+                "conditions": [
+                    {"status": "True", "lastTransitionTime": rfc3339(NOW), **c} for c in conditions
+                ],
+                **status,
+            },
+        }
+    )
+
+
+def vm(power: PowerState = PowerState.RUNNING, **fields: Any) -> Exists:
+    values: dict[str, Any] = {
+        "uuid": UUID,
+        "name": "a-1",
+        "owner_uid": UID,
+        "cluster": CLUSTER,
+        "host": "h1",
+        "power": power,
+        "cpu": 2,
+        "memory": 4 * GIB,
+        "provider_id": "sim://x",
+        "created": NOW - 100,
+    }
+    return Exists(vm=VmInfo(**values | fields))
+
+
+def node(
+    *,
+    uuid: str = UUID,
+    ready: bool = True,
+    labels: dict[str, str] | None = None,
+    berths: str | None = "20",
+    cordoned: bool = False,
+    by_us: bool = True,
+    taints: tuple[wire.Taint, ...] = (),
+    cpu: str = "2",
+    memory: str = "4000Mi",
+) -> wire.Node:
+    carried = {names.POOL: "a", names.HYPERVISOR: "rack", names.HOST: "h1", "tier": "web"}
+    carried[names.ZONE] = "z1"
+    extended = {names.BERTHS: berths} if berths is not None else {}
+    return wire.Node(
+        metadata=wire.Meta(
+            name="a-1",
+            uid="node-1",
+            resource_version="9",
+            labels=carried if labels is None else labels,
+            annotations={names.CORDONED: "true"} if cordoned and by_us else {},
+        ),
+        spec=wire.NodeSpec(provider_id="sim://x", unschedulable=cordoned, taints=list(taints)),
+        status=wire.NodeStatus(
+            capacity={"cpu": cpu, "memory": memory, **extended},
+            allocatable=dict(extended),
+            conditions=[wire.Condition(type="Ready", status="True" if ready else "Unknown")],
+            node_info=wire.NodeInfo(system_uuid=uuid),
+        ),
+    )
+
+
+def situation(
+    vmnode: VMNode,
+    existence: Existence | None = None,
+    node: wire.Node | None = None,
+    pods: PodsOnNode | None = None,
+    *,
+    host: Any = "Up",
+    known: bool = True,
+    hot_add: bool = True,
+    hot_remove: bool = False,
+    watching_since: float = 0.0,
+    on_timeout: str = "Keep",
+) -> Situation:
+    pool = VMPoolSpec.model_validate(
+        {
+            "hypervisor": "rack",
+            "nodes": {"min": 0, "max": 9},
+            "size": {"cpu": {"min": 1, "max": 8}, "memory": {"min": "1Gi", "max": "16Gi"}},
+            "launchTimeout": "600s",
+            "disruption": {"drainTimeout": "300s", "onDrainTimeout": on_timeout},
+        }
+    )
+    return Situation(
+        record=vmnode,
+        cluster=CLUSTER,
+        now=NOW,
+        watching_since=watching_since,
+        existence=existence if existence is not None else vm(),
+        node=node,
+        pods=pods or PodsOnNode(),
+        pool=pool,
+        hypervisor=HypervisorFacts(
+            known=known,
+            capabilities=Capabilities(
+                hot_add_cpu=hot_add, hot_add_memory=hot_add, hot_remove=hot_remove
+            ),
+            restart_window=120.0,
+            hosts={"h1": (host, "z1"), "h2": ("Up", "z2")},
+        ),
+    )
+
+
+UNKNOWN = Unknown(message="connection refused")
+FOREIGN = vm(owner_uid="uid-of-another")
+GROW = "4 CPUs and 4Gi"
+ASKED = {"type": "Resized", "status": "Unknown", "reason": "InProgress", "message": GROW}
+LOST = {"lostSince": rfc3339(NOW - 121)}
+R, C, W, J = Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOINING
+Y, Z, D, X = Phase.READY, Phase.RESIZING, Phase.DRAINING, Phase.DELETING
+
+
+class Case(NamedTuple):
+    """A situation, and the phase, action and reason of Ready that must follow."""
+
+    says: str
+    given: Situation
+    phase: Phase
+    action: type = Nothing
+    reason: str = ""
+    done: bool = False
+
+
+S = situation
+CASES = (
+    # Leaving early
+    Case("a wish is deleted", S(record(R, deleting=True)), R, done=True),
+    Case("a wish is retired", S(record(R, retire=True)), R, DeleteRecord),
+    Case("a booting VM is retired", S(record(W, retire=True)), W, DeleteRecord),
+    Case("a booting VM is deleted", S(record(W, deleting=True)), X),
+    Case("a VM whose node left is deleted", S(record(Y, deleting=True), UNKNOWN), X),
+    Case("a stranger's node does not keep us", S(record(D, retire=True), node=node(uuid="o")), D,
+         DeleteRecord),
+    # Launch
+    Case("begin", S(record(R)), C),
+    Case("no hypervisor", S(record(R), known=False), R, reason="HypervisorNotFound"),
+    Case("node of our name before us", S(record(R), node=node()), R, reason="NodeIdentityMismatch"),
+    Case("failed before", S(record(R, failures=1, attemptSince=rfc3339(NOW - 5))), R,
+         reason="LaunchBackoff"),
+    Case("failed long before", S(record(R, failures=1, attemptSince=rfc3339(NOW - 15))), C),
+    Case("create", S(record(C), Gone()), C, EnsureVm),
+    Case("made before a crash", S(record(C)), W),
+    Case("being deleted", S(record(C), vm(PowerState.DELETING)), C),
+    Case("not known whether made", S(record(C), UNKNOWN), C, reason="HypervisorUnreachable"),
+    Case("node of our name at creation", S(record(C), Gone(), node()), C,
+         reason="NodeIdentityMismatch"),
+    Case("no room a moment ago",
+         S(record(C, failures=1, attemptSince=rfc3339(NOW - 5),
+                  conditions=({"type": "Stalled", "reason": "NoCapacity"},)), Gone()),
+         C, reason="NoCapacity"),
+    Case("boots", S(record(W), vm(PowerState.CREATING)), W),
+    Case("runs", S(record(W)), J),
+    Case("boot unknown", S(record(W), UNKNOWN), W, reason="HypervisorUnreachable"),
+    Case("vanished", S(record(W), Gone()), X, reason="LaunchFailed"),
+    Case("took too long", S(record(W, attemptSince=rfc3339(NOW - 601))), X, reason="LaunchFailed"),
+    Case("too long, but its host cannot be asked",
+         S(record(W, attemptSince=rfc3339(NOW - 601)), vm(PowerState.UNKNOWN)), W),
+    Case("too long, but nobody watched",
+         S(record(J, attemptSince=rfc3339(NOW - 601)), watching_since=NOW - 10), J),
+    Case("no node yet", S(record(J)), J),
+    Case("joins foreign", S(record(J), node=node(uuid="other")), J, reason="NodeIdentityMismatch"),
+    Case("joins, not said who", S(record(J), node=node(uuid="")), J),
+    Case("joins in capitals", S(record(J), node=node(uuid=UUID.upper())), Y),
+    Case("joins bare", S(record(J), node=node(labels={})), J, AdoptNode),
+    Case("joins without berths", S(record(J), node=node(berths=None)), J, SetBerths),
+    Case("joins, not Ready", S(record(J), node=node(ready=False)), J),
+    Case("joined", S(record(J), node=node()), Y, reason="NodeReady"),
+    Case("joins while unknown", S(record(J), UNKNOWN, node(ready=False)), J,
+         reason="HypervisorUnreachable"),
+    Case("foreign mark", S(record(J), FOREIGN), J, reason="ForeignVM"),
+    # Serving
+    Case("serves", S(record(Y), node=node()), Y, reason="NodeReady"),
+    Case("kubelet silent, VM sound", S(record(Y), node=node(ready=False)), Y,
+         reason="NodeNotReady"),
+    Case("unreachable hypervisor, sound node", S(record(Y), UNKNOWN, node()), Y,
+         reason="NodeReady"),
+    Case("moved host", S(record(Y), vm(host="h2"), node()), Y, AdoptNode),
+    Case("node gone", S(record(Y)), J),
+    Case("node of another", S(record(Y), node=node(uuid="other")), Y,
+         reason="NodeIdentityMismatch"),
+    Case("berths below use", S(record(Y, berths=3), node=node(berths="5"),
+                               pods=PodsOnNode(berths=4)), Y, SetBerths),
+    Case("left over cordon", S(record(Y), node=node(cordoned=True)), Y, Uncordon),
+    Case("a person's cordon", S(record(Y), node=node(cordoned=True, by_us=False)), Y,
+         reason="NodeReady"),
+    # Loss
+    Case("being restarted", S(record(Y, **LOST), vm(PowerState.RESTARTING), node(ready=False)), Y,
+         reason="Restarting"),
+    Case("isolated", S(record(Y, **LOST), vm(PowerState.UNKNOWN), node(ready=False),
+                       host="Isolated"), Y, reason="MayRun"),
+    Case("host down, VM said to run", S(record(Y, **LOST), vm(), node(ready=False), host="Down"),
+         Y, reason="MayRun"),
+    Case("off, but its host cannot be asked",
+         S(record(Y, **LOST), vm(PowerState.OFF), node(ready=False), host="Unknown"), Y,
+         reason="MayRun"),
+    Case("hypervisor silent", S(record(Y, **LOST), UNKNOWN, node(ready=False)), Y,
+         reason="Unknown"),
+    Case("off, within the window", S(record(Y, lostSince=rfc3339(NOW - 100)), vm(PowerState.OFF),
+                                     node(ready=False), host="Down"), Y, reason="ConfirmedOff"),
+    Case("off, but not watched", S(record(Y, **LOST), vm(PowerState.OFF), node(ready=False),
+                                   host="Down", watching_since=NOW - 10), Y,
+         reason="ConfirmedOff"),
+    Case("off, heartbeat not yet out", S(record(Y, **LOST), vm(PowerState.OFF), node(),
+                                         host="Down"), Y, reason="ConfirmedOff"),
+    Case("dead", S(record(Y, **LOST), vm(PowerState.OFF), node(ready=False), host="Down"), Y,
+         MarkOutOfService),
+    Case("deleted at the hypervisor", S(record(Y, **LOST), Gone(), node(ready=False)), Y,
+         MarkOutOfService),
+    Case("dead and tainted", S(record(Y, **LOST), Gone(), node(ready=False, taints=(OUT,))), Y,
+         DeleteRecord),
+    Case("dead, tainted, deleted", S(record(Y, deleting=True, **LOST), vm(PowerState.OFF),
+                                     node(ready=False, taints=(OUT,)), host="Down"), X),
+    Case("back after the taint", S(record(Y, **LOST), vm(PowerState.RESTARTING),
+                                   node(ready=False, taints=(OUT,))), Y, ClearOutOfService),
+    Case("unknown after the taint", S(record(Y, **LOST), UNKNOWN,
+                                      node(ready=False, taints=(OUT,))), Y, reason="Unknown"),
+    # Resizing
+    Case("grows", S(record(Y, cpu=4), node=node()), Z),
+    Case("cannot grow", S(record(Y, cpu=4), node=node(), hot_add=False), Y, TakeBackSize),
+    Case("never shrinks", S(record(Y, cpu=1), node=node()), Y, TakeBackSize),
+    Case("shrinks where it can", S(record(Y, cpu=1), node=node(), hot_remove=True), Z),
+    Case("does not grow while NotReady", S(record(Y, cpu=4), node=node(ready=False)), Y,
+         reason="NodeNotReady"),
+    Case("ask", S(record(Z, cpu=4), node=node()), Z, ResizeVm),
+    Case("asked", S(record(Z, cpu=4, conditions=(ASKED,)), node=node()), Z),
+    Case("VM grown, node not", S(record(Z, cpu=4), vm(cpu=4), node()), Z),
+    Case("grown", S(record(Z, cpu=4), vm(cpu=4), node(cpu="4")), Y, reason="NodeReady"),
+    Case("does not grow", S(record(Z, age=601, cpu=4, conditions=(ASKED,)), node=node()), Y,
+         TakeBackSize),
+    Case("node does not show it", S(record(Z, age=601, cpu=4), vm(cpu=4), node()), Y),
+    Case("growth unknown", S(record(Z, cpu=4), UNKNOWN, node()), Z,
+         reason="HypervisorUnreachable"),
+    Case("lost in growth", S(record(Z, cpu=4, **LOST), vm(PowerState.RESTARTING),
+                             node(ready=False)), Z, reason="Restarting"),
+    # Draining
+    Case("retired", S(record(Y, retire=True), node=node()), D),
+    Case("deleted", S(record(Z, deleting=True), node=node()), D),
+    Case("retired while unknown", S(record(Y, retire=True), UNKNOWN, node()), Y,
+         reason="NodeReady"),
+    Case("deleted while unknown", S(record(Y, deleting=True), UNKNOWN, node()), D),
+    Case("cordon", S(record(D, retire=True), node=node()), D, Cordon),
+    Case("evict", S(record(D, retire=True), node=node(cordoned=True),
+                    pods=PodsOnNode(evictable=(A,), blocked=((B, "held"),))), D, Evict),
+    Case("blocked", S(record(D, retire=True), node=node(cordoned=True),
+                      pods=PodsOnNode(blocked=((B, "held"),))), D),
+    Case("terminating", S(record(D, retire=True), node=node(cordoned=True),
+                          pods=PodsOnNode(terminating=(B,))), D),
+    Case("empty, retired", S(record(D, retire=True), node=node(cordoned=True)), D, DeleteRecord),
+    Case("empty, deleted", S(record(D, deleting=True), node=node(cordoned=True)), X),
+    Case("VM unknown in a retirement", S(record(D, retire=True), UNKNOWN, node(cordoned=True)), D,
+         reason="Unknown"),
+    Case("kept", S(record(D, retire=True, age=301), node=node(cordoned=True),
+                   pods=PodsOnNode(evictable=(A,))), D, TakeBackRetirement),
+    Case("not late: nobody watched", S(record(D, retire=True, age=301), node=node(cordoned=True),
+                                       pods=PodsOnNode(evictable=(A,)),
+                                       watching_since=NOW - 5), D, Evict),
+    Case("forced by the pool", S(record(D, retire=True, age=301), node=node(cordoned=True),
+                                 pods=PodsOnNode(blocked=((B, "held"),)), on_timeout="Force"), D,
+         DeletePods),
+    Case("forced by deletion", S(record(D, deleting=True, age=301), node=node(cordoned=True),
+                                 pods=PodsOnNode(evictable=(A,))), D, DeletePods),
+    Case("forced pods terminate", S(record(D, deleting=True, age=301), node=node(cordoned=True),
+                                    pods=PodsOnNode(terminating=(A,))), D),
+    Case("forced pods stay, deleted", S(record(D, deleting=True, age=331),
+                                        node=node(cordoned=True),
+                                        pods=PodsOnNode(terminating=(A,))), X),
+    Case("forced pods stay, retired", S(record(D, retire=True, age=331), node=node(cordoned=True),
+                                        pods=PodsOnNode(terminating=(A,)), on_timeout="Force"), D,
+         DeleteRecord),
+    Case("taken back", S(record(D), node=node(cordoned=True)), D, Uncordon),
+    Case("taken back, open", S(record(D), node=node()), Y),
+    # Deleting
+    Case("delete VM", S(record(X, deleting=True), node=node()), X, DeleteVm),
+    Case("being deleted by hypervisor", S(record(X, deleting=True), vm(PowerState.DELETING)), X),
+    Case("delete unknown", S(record(X, deleting=True), UNKNOWN, node()), X,
+         reason="HypervisorUnreachable"),
+    Case("delete foreign", S(record(X, deleting=True), FOREIGN, node()), X, reason="ForeignVM"),
+    Case("delete node", S(record(X, deleting=True), Gone(), node(ready=False)), X, DeleteNode),
+    Case("foreign node stays", S(record(X, deleting=True), Gone(), node(uuid="other")), X,
+         done=True),
+    Case("gone", S(record(X, deleting=True), Gone()), X, done=True),
+    Case("again", S(record(X, failures=1), Gone()), R, reason="LaunchBackoff"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.says)
+def test_step(case: Case) -> None:
+    step = next_step(case.given)
+    assert step.status.phase is case.phase
+    assert type(step.action) is case.action
+    assert step.done is case.done
+    if case.reason:
+        assert next(f.reason for f in step.facts if f.type == "Ready") == case.reason
+    for event in step.events:
+        EventReason(event.reason)
+
+
+def test_every_row_of_the_table_is_reached() -> None:
+    reached = {id(rule_for(case.given)) for case in CASES}
+    missing = [rule for rule in TABLE if id(rule) not in reached]
+    assert not missing
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.says)
+def test_a_row_says_what_its_step_does(case: Case) -> None:
+    rule, step = rule_for(case.given), next_step(case.given)
+    if step.done:
+        assert rule.target == "gone"
+    else:
+        assert step.status.phase == (rule.target or case.given.phase)
+    acts = not isinstance(step.action, Nothing)
+    # A size that came late but came is no longer to be taken back.
+    assert acts == bool(rule.action) or case.says == "node does not show it"
+
+
+def _facts(step: Step) -> dict[str, tuple[str, str]]:
+    return {fact.type: (fact.status, fact.reason) for fact in step.facts}
+
+
+def test_identity_is_recorded_before_the_vm_is_waited_for() -> None:
+    step = next_step(situation(record(C)))
+    assert step.status.identity is not None
+    assert (step.status.identity.uuid, step.status.identity.provider_id) == (UUID, "sim://x")
+    assert step.status.host == "h1"
+
+
+def test_a_failed_launch_is_counted_and_its_vm_forgotten_only_when_gone() -> None:
+    late = record(W, attemptSince=rfc3339(NOW - 616), failures=1)
+    step = next_step(situation(late))
+    assert step.status.failures == 2
+    assert step.status.identity is not None
+    again = next_step(situation(record(X, failures=2), Gone()))
+    assert again.status.identity is None
+    assert (again.status.host, again.status.size, again.status.failures) == ("", None, 2)
+
+
+def test_ready_resets_the_failures() -> None:
+    step = next_step(situation(record(J, failures=2, attemptSince=rfc3339(NOW)), node=node()))
+    assert (step.status.failures, step.status.attempt_since) == (0, "")
+
+
+def test_loss_is_noted_at_once_and_cleared_on_return() -> None:
+    lost = next_step(situation(record(Y), vm(PowerState.RESTARTING, host="h2"), node()))
+    assert lost.status.lost_since == rfc3339(NOW)
+    assert [e.reason for e in lost.events] == ["VMLost"]
+    back = next_step(situation(record(Y, **LOST), vm(host="h2"), node()))
+    assert back.status.lost_since == ""
+    assert back.status.host == "h2"
+    assert [e.reason for e in back.events] == ["VMRecovered"]
+    assert isinstance(back.action, AdoptNode)
+    assert back.action.change.labels == {names.HOST: "h2", names.ZONE: "z2"}
+
+
+def test_a_drain_that_is_given_up_is_remembered() -> None:
+    pods = PodsOnNode(evictable=(A,), blocked=((B, "held"),))
+    given = situation(record(D, retire=True, age=301), node=node(cordoned=True), pods=pods)
+    step = next_step(given)
+    assert _facts(step)["Drained"] == ("False", "DrainTimedOut")
+    assert "d/b (held)" in step.status.message
+    kept = record(
+        Y, conditions=({"type": "Drained", "status": "False", "reason": "DrainTimedOut"},)
+    )
+    assert "Drained" in _facts(next_step(situation(kept, node=node())))
+    assert "Drained" not in _facts(
+        next_step(
+            situation(kept.model_copy(update={"spec": record(Y, retire=True).spec}), node=node())
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        ("NoCapacity", "True", "NoCapacity"),
+        ("Conflict", "True", "Conflict"),
+        ("Invalid", "True", "Invalid"),
+    ],
+)
+def test_a_refused_creation_stalls_and_backs_off(error: str, status: str, reason: str) -> None:
+    given = situation(record(C, attemptSince=rfc3339(NOW - 50)), Gone())
+    step = failed(given, next_step(given), error, "no")
+    assert _facts(step)["Stalled"] == (status, reason)
+    assert (step.status.failures, step.status.attempt_since) == (1, rfc3339(NOW))
+    assert step.status.phase is C
+
+
+def test_a_transient_failure_counts_for_nothing() -> None:
+    given = situation(record(C), Gone())
+    step = failed(given, next_step(given), "Retryable", "timeout")
+    assert step.status.failures == 0
+    assert _facts(step)["Reconciling"] == ("True", "HypervisorUnreachable")
+
+
+def test_a_refused_size_is_taken_back_and_said() -> None:
+    given = situation(record(Z, cpu=4), node=node())
+    step = failed(given, next_step(given), "NoCapacity", "host h1 is full")
+    assert step.action == TakeBackSize(cpu=2, memory=4 * GIB)
+    assert step.status.phase is Y
+    assert _facts(step)["Resized"] == ("False", "NoCapacity")
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(0, 0.0), (1, 15.0), (2, 30.0), (7, 600.0), (400, 600.0)]
+)
+def test_back_off_grows_up_to_a_limit(failures: int, seconds: float) -> None:
+    assert situation(record(R, failures=failures)).backoff == seconds
+
+
+def pod(name: str, owner: str = "ReplicaSet", **fields: Any) -> wire.Pod:
+    meta = {"annotations": fields.pop("annotations", {}), "deletion_timestamp": None}
+    meta["deletion_timestamp"] = fields.pop("deleted", None)
+    owners = [wire.OwnerReference(kind=owner, name="o", controller=True)] if owner else []
+    return wire.Pod(
+        metadata=wire.Meta(
+            name=name, namespace="d", uid=f"uid-{name}", owner_references=owners, **meta
+        ),
+        spec=wire.PodSpec(
+            termination_grace_period_seconds=fields.pop("grace", None),
+            containers=[wire.ContainerSpec(resources=wire.Resources(requests={names.BERTHS: "1"}))],
+        ),
+        status=wire.PodStatus(phase=fields.pop("phase", "Running")),
+    )
+
+
+def test_pods_on_a_node_are_sorted_by_what_may_be_done_to_them() -> None:
+    sorted_pods = pods_on_node(
+        [
+            pod("web"),
+            pod("agent", owner="DaemonSet"),
+            pod("static", annotations={"kubernetes.io/config.mirror": "x"}),
+            pod("done", phase="Succeeded"),
+            pod("bare", owner=""),
+            pod("held", annotations={names.DO_NOT_DISRUPT: "true"}),
+            pod("leaving", deleted="2027-01-01T00:00:00Z", grace=90),
+        ]
+    )
+    assert [p.name for p in sorted_pods.evictable] == ["web"]
+    assert [p.name for p, _ in sorted_pods.blocked] == ["bare", "held"]
+    assert [p.name for p in sorted_pods.terminating] == ["leaving"]
+    assert sorted_pods.grace == 90
+    assert sorted_pods.berths == 6
+
+
+def test_a_held_node_holds_all_its_pods() -> None:
+    held = pods_on_node([pod("web")], "annotation")
+    assert [why for _, why in held.blocked] == ["annotation"]
