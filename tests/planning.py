@@ -13,7 +13,9 @@ import msgspec
 from plimsoll.api import labels as names
 from plimsoll.api.containerworkload import ContainerWorkloadSpec
 from plimsoll.api.hypervisor import Capabilities
+from plimsoll.api.vmnode import Phase
 from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.fleet import IN_FLIGHT
 from plimsoll.decide.plan import Lever, Move, Plan
 from plimsoll.world.snapshot import (
     Demand,
@@ -215,7 +217,10 @@ def moves(plan: Plan, kind: Lever) -> list[Move]:
 
 def carry_out(snapshot: Snapshot, plan: Plan) -> Snapshot:
     """The world after the whole plan, deferred moves included, has come true."""
-    vms = {v.name: v for v in snapshot.vms}
+    vms = {
+        v.name: replace(v, phase=Phase.READY, ready=True) if v.phase in IN_FLIGHT else v
+        for v in snapshot.vms
+    }
     pods = {p.key: p for p in snapshot.pods}
     workloads = {w.key: w for w in snapshot.workloads}
     pools = {p.name: p for p in snapshot.pools}

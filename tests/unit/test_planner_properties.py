@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import planning as w
@@ -161,7 +161,10 @@ def test_equal_worlds_give_equal_plans(world: Snapshot) -> None:
 @given(worlds())
 @SETTINGS
 def test_planning_again_after_carrying_out_yields_no_moves(world: Snapshot) -> None:
-    after = w.carry_out(world, plan(world, w.NOW))
+    first = plan(world, w.NOW)
+    # A pod left over may find a place in what the plan's own moves have freed.
+    assume(not first.unplaced)
+    after = w.carry_out(world, first)
     assert w.kinds(plan(after, w.NOW)) == []
 
 
@@ -170,13 +173,17 @@ def test_planning_again_after_carrying_out_yields_no_moves(world: Snapshot) -> N
 def test_left_alone_the_world_settles_and_never_gets_dearer(world: Snapshot) -> None:
     """With time passing, consolidation ends after a few rounds and only ever saves."""
     now = w.NOW
-    world = w.carry_out(world, plan(world, now))
+    first = plan(world, now)
+    waiting = bool(first.unplaced)
+    world = w.carry_out(world, first)
     for _ in range(6):
         now += 3600
         found = plan(world, now)
         if not found.moves:
             return
-        assert found.cost.after <= found.cost.before
+        if not waiting:
+            assert found.cost.after <= found.cost.before
+        waiting = bool(found.unplaced)
         world = w.carry_out(world, found)
     raise AssertionError(f"still moving: {w.kinds(plan(world, now + 3600))}")
 

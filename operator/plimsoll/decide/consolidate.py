@@ -51,22 +51,21 @@ class Consolidation:
         """All levers that give back, pool by pool."""
         found = self._respread()
         for name in sorted(self._fleet.pools):
-            pool = self._fleet.pools[name]
-            if self._settled(pool):
-                found += self._retire(pool)
+            if not any(b.vm is not None and b.vm.lost for b in self._fleet.of_pool(name)):
+                found += self._retire(self._fleet.pools[name])
         for name in sorted(self._fleet.pools):
-            if self._settled(self._fleet.pools[name]):
-                found += self._shrink(self._fleet.pools[name])
+            found += self._shrink(self._fleet.pools[name])
         return found
 
-    def _settled(self, pool: Pool) -> bool:
-        """Nothing of the pool is on its way, up or down, or was just asked for."""
-        return not any(
-            b.new
-            or b.name in self._placer.grown
-            or (b.vm is not None and (b.vm.phase in IN_FLIGHT or not b.vm.resized or b.vm.lost))
-            for b in self._fleet.of_pool(pool.name)
-        )
+    def _under_way(self, pool: Pool) -> str:
+        """What of the pool is on its way and must arrive before anything is given back."""
+        for target in self._fleet.of_pool(pool.name):
+            vm = target.vm
+            if vm is None or vm.phase in IN_FLIGHT:
+                return f"waits until VM {target.name} is Ready"
+            if target.name in self._placer.grown or not vm.resized:
+                return f"waits until VM {target.name} has grown"
+        return ""
 
     def _retire(self, pool: Pool) -> list[Move]:
         moves: list[Move] = []
@@ -82,9 +81,14 @@ class Consolidation:
                 move = self._try_retire(pool, target)
                 if move is None:
                     continue
-                if leaving >= pool.spec.disruption.max_unavailable:
+                wait = self._under_way(pool)
+                if wait:
+                    move = msgspec.structs.replace(move, deferred=wait)
+                elif leaving >= pool.spec.disruption.max_unavailable:
                     most = pool.spec.disruption.max_unavailable
-                    move = _deferred(move, f"disruption.maxUnavailable is {most}")
+                    move = msgspec.structs.replace(
+                        move, deferred=f"disruption.maxUnavailable is {most}"
+                    )
                 leaving += 1
                 moves.append(move)
                 progress = True
@@ -117,7 +121,7 @@ class Consolidation:
             # New replicas of this very plan were placed here: it is needed.
             return None
         kept_before = [w for w in self._snapshot.workloads if self._workloads.redundancy(w)[0]]
-        survived = not survival.broken(self._fleet, pool.name)
+        survived = [n for n in self._fleet.pools if not survival.broken(self._fleet, n)]
         trial = _Trial()
         for pod in sorted(pods, key=_largest_first):
             if not self._rehome(pod, target, trial):
@@ -136,7 +140,7 @@ class Consolidation:
             self._fleet.take(key)
         self._fleet.close(target.name)
         if refusal is None:
-            refusal = self._promise_broken(pool, target, kept_before, survived)
+            refusal = self._promise_broken(target, kept_before, survived)
         if refusal is None and saved <= cost.DISRUPTION_PENALTY * len(pods):
             refusal = Refusal(
                 guard=Reason.COSTLIER,
@@ -152,6 +156,8 @@ class Consolidation:
             self._note_time(pool, target, refusal)
             return None
         for grown, before, _ in trial.grown:
+            if grown.new:
+                continue
             self._placer.grown.setdefault(
                 grown.name,
                 Story(
@@ -212,7 +218,7 @@ class Consolidation:
     def _grow_another(self, shape: PodShape, trial: _Trial) -> Bin | None:
         options = []
         for target in self._fleet.bins.values():
-            if target.new or target.pool is None or not target.accepts:
+            if target.pool is None or not target.accepts:
                 continue
             filters = self._placer.filters
             if filters.static(shape, target) or filters.dynamic(shape, target):
@@ -238,10 +244,10 @@ class Consolidation:
             self._fleet.resize_bin(target, before)
 
     def _promise_broken(
-        self, pool: Pool, target: Bin, kept_before: list[Workload], survived: bool
+        self, target: Bin, kept_before: list[Workload], survived: list[str]
     ) -> Refusal | None:
-        if survived:
-            broken = survival.broken(self._fleet, pool.name)
+        for name in survived:
+            broken = survival.broken(self._fleet, name)
             if broken:
                 return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
         for workload in kept_before:
@@ -271,7 +277,7 @@ class Consolidation:
         moves = []
         for target in self._fleet.of_pool(pool.name):
             size = smallest_size(pool.spec, target.cpu_used, target.memory_used)
-            if size is None or target.vm is None:
+            if size is None or target.vm is None or target.name in self._placer.grown:
                 continue
             size = Size(cpu=min(size.cpu, target.cpu), memory=min(size.memory, target.memory))
             if (size.cpu, size.memory) == (target.cpu, target.memory):
@@ -289,7 +295,11 @@ class Consolidation:
                 self._placer.refuse(refusal)
                 continue
             before = Size(cpu=target.cpu, memory=target.memory)
+            survived = not survival.broken(self._fleet, pool.name)
             self._fleet.resize_bin(target, size)
+            if survived and survival.broken(self._fleet, pool.name):
+                self._fleet.resize_bin(target, before)
+                continue
             moves.append(
                 Move(
                     kind=Lever.SHRINK,
@@ -302,6 +312,7 @@ class Consolidation:
                     cost=cost.of_size(pool.spec, size.cpu, size.memory)
                     - cost.of_size(pool.spec, before.cpu, before.memory),
                     reason="its containers fit under the line of a smaller VM",
+                    deferred=self._under_way(pool),
                 )
             )
         return moves
@@ -374,7 +385,3 @@ class Consolidation:
 
 def _largest_first(pod: Pod) -> tuple[int, int, str]:
     return (-pod.shape.requests.cpu, -pod.shape.requests.memory, pod.key)
-
-
-def _deferred(move: Move, why: str) -> Move:
-    return msgspec.structs.replace(move, deferred=why)

@@ -157,6 +157,28 @@ class Placer:
             return outcome
         return Refusal(guard=outcome[0], subject=f"vmpool/{pool}", message=outcome[1])
 
+    def grow_spare(self, target: Bin) -> bool:
+        """Makes a VM one step larger; False if it, or its host, allows none."""
+        assert target.pool is not None
+        cpu, memory = target.pool.spec.size.cpu, target.pool.spec.size.memory
+        size = Size(
+            cpu=min(cpu.max * 1000, target.cpu + cpu.step * 1000),
+            memory=min(memory.max, target.memory + memory.step),
+        )
+        room = self.fleet.room(target.hypervisor, target.host)
+        same = size == Size(cpu=target.cpu, memory=target.memory)
+        if same or not room.has(size.cpu - target.cpu, size.memory - target.memory):
+            return False
+        self.fleet.resize_bin(target, size)
+        return True
+
+    def cancel_launch(self, target: Bin) -> None:
+        """Takes back a launch that carries nothing but DaemonSet pods."""
+        for key in list(target.pods):
+            self.fleet.take(key)
+        self.fleet.close(target.name)
+        del self.launched[target.name]
+
     def refuse(self, refusal: Refusal) -> None:
         """Notes that a guard kept something from happening."""
         self.refusals.setdefault((refusal.guard, refusal.subject), refusal)

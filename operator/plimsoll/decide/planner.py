@@ -3,17 +3,18 @@
 Read this file first: it is the decision, in order. What each step may and may
 not do stands in the module it calls.
 
-1. Pods that must leave (their VM drains) and pending pods get places: on VMs as
+1. Pools are brought to their smallest count.
+2. Pods that must leave (their VM drains) and pending pods get places: on VMs as
    they are (Load), on VMs made larger (Grow), on new VMs (Launch).
-2. Workloads are sized: replicas grow in place (Resize), multiply (Replicate)
+3. Workloads are sized: replicas grow in place (Resize), multiply (Replicate)
    or are fewer and smaller again (Shrink).
-3. VMs over their load line grow; pools are brought to their smallest count.
-4. What the rest can do without is given back (Move, Retire, Shrink).
+4. VMs over their load line grow; VMs are added where a survival promise needs them.
+5. What the rest can do without is given back (Move, Retire, Shrink).
 """
 
 from __future__ import annotations
 
-from plimsoll.decide import cost, survival, wording
+from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, over_line_by_use
@@ -59,11 +60,12 @@ class _Planner:
         self._unplaced: dict[str, Unplaced] = {}
 
     def plan(self) -> Plan:
+        self._fill_pools()
         self._place_pods()
         outcome = self._workloads.decide()
-        self._settle_spreads()
         self._restore_lines()
-        self._fill_pools()
+        self._fill_for_survival()
+        self._settle_spreads()
         consolidation = Consolidation(self._snapshot, self._placer, self._workloads, self._now)
         given_back = consolidation.moves()
         moves = [
@@ -162,7 +164,7 @@ class _Planner:
             self._placer.grow(target, size, Story(reason=reason, rejected=()))
 
     def _fill_pools(self) -> None:
-        """Launches VMs up to the smallest or fixed count, then for the survival promise."""
+        """Launches VMs up to the smallest or fixed count; pods may then use them."""
         for name, pool in sorted(self._fleet.pools.items()):
             fixed = pool.spec.replicas
             least = pool.spec.nodes.min if fixed is None else fixed
@@ -174,19 +176,45 @@ class _Planner:
             while len(self._fleet.of_pool(name)) < least:
                 if isinstance(self._placer.launch_empty(name, reason), Refusal):
                     break
-            self._fill_for_survival(name)
 
-    def _fill_for_survival(self, name: str) -> None:
+    def _fill_for_survival(self) -> None:
         """Where containers of a lost host move to other VMs, those VMs must be there."""
-        pool = self._fleet.pools[name]
-        hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
-        if hypervisor is None or hypervisor.capabilities.high_availability:
-            return
-        while broken := survival.broken(self._fleet, name):
-            before = len(self._fleet.of_pool(name))
-            opened = self._placer.launch_empty(name, f"survive.hosts: {broken}")
-            if isinstance(opened, Refusal) or len(self._fleet.of_pool(name)) == before:
-                return
+        for name, pool in sorted(self._fleet.pools.items()):
+            hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
+            if hypervisor is None or hypervisor.capabilities.high_availability:
+                continue
+            if survival.broken(self._fleet, name) and self._grow_for_survival(name):
+                continue
+            opened: list[Bin] = []
+            while broken := survival.broken(self._fleet, name):
+                spare = self._placer.launch_empty(name, f"survive.hosts: {broken}")
+                if isinstance(spare, Refusal):
+                    break
+                opened.append(spare)
+                while survival.broken(self._fleet, name) and self._placer.grow_spare(spare):
+                    pass
+            if survival.broken(self._fleet, name):
+                # Part of a remedy that does not heal is only cost.
+                for spare in reversed(opened):
+                    self._placer.cancel_launch(spare)
+
+    def _grow_for_survival(self, name: str) -> bool:
+        """Whether one VM made larger would do; it is then made so."""
+        for target in self._fleet.of_pool(name):
+            if guards.grow(self._fleet, target, cpu=True, memory=True) is not None:
+                continue
+            before = Size(cpu=target.cpu, memory=target.memory)
+            broken = survival.broken(self._fleet, name)
+            while survival.broken(self._fleet, name) and self._placer.grow_spare(target):
+                pass
+            after = Size(cpu=target.cpu, memory=target.memory)
+            healed = not survival.broken(self._fleet, name)
+            self._fleet.resize_bin(target, before)
+            if healed:
+                story = Story(reason=f"survive.hosts: {broken}", rejected=())
+                self._placer.grow(target, after, story)
+                return True
+        return False
 
     def _load_moves(self) -> list[Move]:
         """Berths: raised for what is to be placed, lowered to use where use is over the line."""

@@ -290,7 +290,7 @@ class Workloads:
                     target=str(final),
                     replicas=final,
                     reason=self._why_out(workload, replicas, size),
-                    rejected=rejected or self._resize_rejected(workload, size),
+                    rejected=rejected or self._resize_rejected(workload),
                 )
             )
         return final
@@ -558,12 +558,17 @@ class Workloads:
             f"{replicas} replicas of {wording.size(size)} (out for throughput)"
         )
 
-    def _resize_rejected(self, workload: Workload, size: Size) -> tuple[Rejected, ...]:
-        scale_up = workload.spec.scale_up
-        if scale_up is None:
+    def _resize_rejected(self, workload: Workload) -> tuple[Rejected, ...]:
+        """Why the replicas that there are do not just grow: they would not be enough."""
+        spec = workload.spec
+        if spec.scale_up is None:
             message = "no scaleUp range is given, so replicas keep their size"
-        elif size.cpu >= scale_up.cpu.max or size.memory >= scale_up.memory.max:
-            message = "a replica is at its largest size"
+        elif workload.demand is not None and spec.replicas is None:
+            largest = Size(cpu=spec.scale_up.cpu.max, memory=spec.scale_up.memory.max)
+            message = (
+                f"{workload.replicas} replicas of the largest size ({wording.size(largest)}) "
+                "would not carry it"
+            )
         else:
             return ()
         return (
