@@ -42,7 +42,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False  # Events are posted by our own recorder
     settings.peering.standalone = True
     settings.scanning.disabled = True  # the preflight has looked; no right to watch CRDs is needed
-    settings.watching.server_timeout = 300.0
+    settings.watching.server_timeout = 300  # an int: the API server reads no decimals
     settings.watching.connect_timeout = 30.0
     settings.networking.request_timeout = 30.0
     settings.background.instant_exit_timeout = 1.0

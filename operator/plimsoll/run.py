@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Final
 
 import kopf
@@ -21,6 +22,10 @@ OK: Final = 0
 FAILED: Final = 1
 
 
+class Ended(Exception):
+    """The operator ended though nobody asked it to."""
+
+
 def main(settings: Settings) -> int:
     """Runs until a signal ends it; answers the exit code.
 
@@ -31,7 +36,7 @@ def main(settings: Settings) -> int:
     try:
         asyncio.run(_preflight(settings))
         asyncio.run(_operate(settings))
-    except (PreflightError, NoCluster, ApiError, OSError) as error:
+    except (PreflightError, NoCluster, ApiError, Ended, OSError) as error:
         for line in str(error).splitlines():
             log.error("%s", line)
         return FAILED
@@ -58,10 +63,17 @@ async def _preflight(settings: Settings) -> None:
 async def _operate(settings: Settings) -> None:
     from plimsoll import handlers  # importing it registers the handlers with kopf
 
-    stop = asyncio.Event()
-    memo = kopf.Memo(settings=settings, on_failure=stop.set)
+    failed = False
+
+    def end() -> None:
+        # Not by a stop flag: kopf 1.45 waits five seconds for its own watcher of the flag.
+        nonlocal failed
+        failed = True
+        signal.raise_signal(signal.SIGTERM)
+
     own = kopf.OperatorSettings()
     handlers.configure(own)
-    await kopf.operator(settings=own, memo=memo, clusterwide=True, standalone=True, stop_flag=stop)
-    if stop.is_set():
-        raise OSError("a part of the operator ended; see above")
+    memo = kopf.Memo(settings=settings, on_failure=end)
+    await kopf.operator(settings=own, memo=memo, clusterwide=True, standalone=True)
+    if failed:
+        raise Ended("a part of the operator ended; the log says which")

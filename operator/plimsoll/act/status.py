@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from plimsoll.act import conditions
 from plimsoll.act.conditions import REDUNDANT, Fact
@@ -13,6 +13,7 @@ from plimsoll.act.decisions import with_newest
 from plimsoll.api import ContainerWorkload, VMPool, labels
 from plimsoll.api.common import Decision
 from plimsoll.api.containerworkload import ContainerWorkloadStatus
+from plimsoll.api.quantity import format_milli
 from plimsoll.api.vmnode import Phase
 from plimsoll.api.vmpool import VMPoolStatus
 from plimsoll.decide.plan import Plan, Reason, Unplaced, WorkloadVerdict
@@ -104,7 +105,7 @@ def _pool(turn: Turn, pool: VMPool, seen: Pool, vms: Sequence[Vm]) -> VMPoolStat
         replicas=len(vms),
         ready_replicas=sum(vm.ready for vm in vms),
         selector=f"{labels.POOL}={seen.name}",
-        cpu=sum(vm.cpu for vm in vms),
+        cpu=_quantity(sum(vm.cpu for vm in vms)),
         memory=sum(vm.memory for vm in vms),
         decisions=with_newest(old.decisions, turn.decisions.get(f"vmpool/{seen.name}", [])),
     )
@@ -156,9 +157,9 @@ def _workload(
         ready_replicas=ready,
         desired_replicas=desired,
         selector=_selector(target.spec.selector) if target is not None else "",
-        cpu=size.cpu,
+        cpu=_quantity(size.cpu),
         memory=size.memory,
-        demand_cpu=demand.cpu if demand is not None else 0,
+        demand_cpu=_quantity(demand.cpu if demand is not None else 0),
         demand_memory=demand.memory if demand is not None else 0,
         decisions=with_newest(old.decisions, turn.decisions.get(f"workload/{seen.key}", [])),
     )
@@ -180,6 +181,11 @@ def _workload_facts(
     if ready < desired:
         return conditions.reconciling("ReplicasNotReady", f"{ready} of {desired} replicas ready")
     return conditions.ready("ReplicasReady", f"{ready} replicas are ready")
+
+
+def _quantity(milli: int) -> Any:
+    """Millicores for a model, which reads quantities: a bare number would mean whole CPUs."""
+    return format_milli(milli)
 
 
 def _promise(kept: bool, message: str) -> Fact:
