@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -249,6 +250,48 @@ def test_whatever_the_server_refuses_of_a_field_validate_refuses_there_too(
             if at_server is None or at_home is None or not at_server & at_home:
                 disagreements.append((path, value, at_server, at_home))
     assert disagreements == []
+
+
+def quantity_like_texts(count: int) -> list[str]:
+    """Texts that are quantities, or nearly; always the same."""
+    random = Random(1824)
+    suffixes = ["", "m", "n", "u", "k", "K", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "E", "Ei"]
+    texts: set[str] = set()
+    while len(texts) < count:
+        if random.random() < 0.5:
+            texts.add("".join(random.choices("01259.+-eEkKmMiGPn ", k=random.randint(0, 6))))
+        else:
+            sign, dot = random.choice(["", "", "", "+", "-"]), random.choice(["", "."])
+            number = f"{random.randrange(2000)}{dot}{random.choice(['', '0', '5', '25'])}"
+            exponent = random.choice(["", "", "", "e3", "E-3", "e18", "e+2", "E99"])
+            texts.add(sign + number + (exponent or random.choice(suffixes)))
+    return sorted(texts)
+
+
+def test_server_and_models_agree_on_what_a_quantity_is(server: Server) -> None:
+    texts = quantity_like_texts(1000)
+    hosts = [{"name": f"h{index}", "cpu": 1, "memory": text} for index, text in enumerate(texts)]
+    hypervisor = changed(GOOD["hypervisor"], {".spec.simulated.hosts": hosts})
+    with pytest.raises(Invalid) as refused:
+        server.create(hypervisor)
+    with pytest.raises(InvalidObject) as invalid:
+        validate(hypervisor)
+
+    def refused_texts(reasons: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+        """What was refused, with the first words of each reason."""
+        found: dict[str, set[str]] = {}
+        for path, reason in reasons:
+            index = re.fullmatch(r"\.spec\.simulated\.hosts\[(\d+)\]\.memory", path)
+            assert index, path
+            said = re.search("not a quantity|greater than zero|too large|not a whole", reason)
+            assert said, reason
+            found.setdefault(texts[int(index[1])], set()).add(said[0])
+        return found
+
+    at_server = refused_texts((json_path(at), message) for _, at, message in refused.value.causes)
+    at_home = refused_texts((found.path, found.message) for found in invalid.value.problems)
+    assert at_server == at_home
+    assert 100 < len(at_server) < 900
 
 
 # Defaults

@@ -7,18 +7,22 @@ import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plimsoll.api import VMPool
-from plimsoll.api.validate import InvalidObject, validate
+from plimsoll.api.validate import InvalidObject, Problem, validate
 from schema_cases import (
     BAD_STATUS,
     GOOD,
     REMOVED,
     SPANNING,
+    STATUS,
     UNKNOWN,
     VALUES,
     VMPOOL,
     Case,
+    Document,
     changed,
     with_status,
 )
@@ -142,3 +146,54 @@ def test_what_is_written_back_is_read_alike(name: str) -> None:
     seen = validate(GOOD[name])
     written = seen.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert validate(written) == seen
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def full(name: str) -> Document:
+    """The good object, with a status where there is one for it."""
+    return with_status(name) if name in STATUS else GOOD[name]
+
+
+def paths(value: object, path: str = "") -> list[str]:
+    """The path of every value in a document."""
+    found = [path] if path else []
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if "/" not in name:  # a label's key
+                found += paths(child, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            found += paths(child, f"{path}[{index}]")
+    return found
+
+
+@given(
+    place=st.sampled_from([(name, path) for name in GOOD for path in paths(full(name))]),
+    value=_ANYTHING,
+)
+def test_anything_anywhere_is_read_or_refused_in_people_s_words(
+    place: tuple[str, str], value: object
+) -> None:
+    name, path = place
+    found: tuple[Problem, ...] = ()
+    try:
+        validate(changed(full(name), {path: value}))
+    except InvalidObject as error:
+        found = error.problems
+    words = [problem.remedy for problem in found]
+    assert all(words)
+    assert not any("see the reference" in word for word in words), "an error in pydantic's words"
+
+
+@pytest.mark.parametrize("key", [(1, 2), datetime.date(2026, 1, 31)])
+def test_keys_that_json_does_not_know_are_refused(key: object) -> None:
+    bad = changed(VMPOOL, {".spec.template.labels": {key: "x"}})
+    assert "cannot be written as JSON" in problems(bad)[""]

@@ -53,25 +53,27 @@ _INTEGER_OR_STRING = Rule(
     "must be of type integer or string",
     'put a number with a decimal point in quotes, such as "0.5"',
 )
+# To the API server a suffix alone is a quantity, of zero; to a person it is a slip.
+_WELL_FORMED = "(isQuantity(string(self)) && string(self).matches('^[+-]?[.]?[0-9]'))"
 WELL_FORMED = Rule(
-    "isQuantity(string(self))",
+    _WELL_FORMED,
     "is not a quantity",
     "write a number with an optional suffix, such as 2, 500m, 1.5 or 512Mi",
 )
 NOT_NEGATIVE = Rule(
-    f"!isQuantity(string(self)) || sign({_SELF}) >= 0",
+    f"!{_WELL_FORMED} || sign({_SELF}) >= 0",
     "must not be negative",
     "give zero or more",
     lambda exact: exact >= 0,
 )
 POSITIVE = Rule(
-    f"!isQuantity(string(self)) || sign({_SELF}) > 0",
+    f"!{_WELL_FORMED} || sign({_SELF}) > 0",
     "must be greater than zero",
     "give a positive quantity",
     lambda exact: exact > 0,
 )
 FITS = Rule(
-    f"!isQuantity(string(self)) || {_SELF}.isLessThan(quantity('{LARGEST}'))",
+    f"!{_WELL_FORMED} || {_SELF}.isLessThan(quantity('{LARGEST}'))",
     "is too large",
     f"give less than {LARGEST}",
     lambda exact: exact < quantity.parse_exact(LARGEST),

@@ -68,7 +68,12 @@ def validate(document: object) -> Hypervisor | VMPool | VMNode | ContainerWorklo
         raise InvalidObject(subject, problems)
     kind = _KINDS[document["kind"]]
     # As JSON, because there a list is a list and a text is no number.
-    text = json.dumps(document, default=str)
+    try:
+        text = json.dumps(document, default=str)
+    except (TypeError, ValueError) as error:  # YAML knows more keys than JSON, and cycles
+        raise InvalidObject(
+            subject, [Problem("", f"cannot be written as JSON ({error})", "use plain keys")]
+        ) from None
     if "null" in text:
         text = json.dumps(_present(document, structural(kind)), default=str)
     try:
