@@ -35,8 +35,7 @@ def main() -> int:
         help="seconds without a heartbeat until a node is unreachable (default: %(default)s)",
     )
     arguments = parser.parse_args()
-    # A supervisor or a shell that ends us must get the same clean-up as Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean-up as Ctrl-C
     try:
         match arguments.command:
             case "build":
