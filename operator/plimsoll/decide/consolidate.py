@@ -121,7 +121,7 @@ class Consolidation:
             # New replicas of this very plan were placed here: it is needed.
             return None
         kept_before = [w for w in self._snapshot.workloads if self._workloads.redundancy(w)[0]]
-        survived = [n for n in self._fleet.pools if not survival.broken(self._fleet, n)]
+        survived = survival.kept(self._fleet)
         trial = _Trial()
         for pod in sorted(pods, key=_largest_first):
             if not self._rehome(pod, target, trial):
@@ -244,12 +244,11 @@ class Consolidation:
             self._fleet.resize_bin(target, before)
 
     def _promise_broken(
-        self, target: Bin, kept_before: list[Workload], survived: list[str]
+        self, target: Bin, kept_before: list[Workload], survived: tuple[str, ...]
     ) -> Refusal | None:
-        for name in survived:
-            broken = survival.broken(self._fleet, name)
-            if broken:
-                return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
+        broken = survival.first_broken(self._fleet, survived)
+        if broken:
+            return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
         for workload in kept_before:
             kept, message = self._workloads.redundancy(workload)
             if not kept:
@@ -277,7 +276,7 @@ class Consolidation:
         moves = []
         for target in self._fleet.of_pool(pool.name):
             size = smallest_size(pool.spec, target.cpu_used, target.memory_used)
-            if size is None or target.vm is None or target.name in self._placer.grown:
+            if size is None or target.vm is None:
                 continue
             size = Size(cpu=min(size.cpu, target.cpu), memory=min(size.memory, target.memory))
             if (size.cpu, size.memory) == (target.cpu, target.memory):
@@ -295,10 +294,13 @@ class Consolidation:
                 self._placer.refuse(refusal)
                 continue
             before = Size(cpu=target.cpu, memory=target.memory)
-            survived = not survival.broken(self._fleet, pool.name)
+            kept = survival.kept(self._fleet)
             self._fleet.resize_bin(target, size)
-            if survived and survival.broken(self._fleet, pool.name):
+            if survival.first_broken(self._fleet, kept):
                 self._fleet.resize_bin(target, before)
+                continue
+            if target.name in self._placer.grown:
+                # It grows in one resource and shrinks in the other: one move says both.
                 continue
             moves.append(
                 Move(

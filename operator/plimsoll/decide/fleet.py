@@ -158,6 +158,8 @@ class Fleet:
         """Grows with every change, so that what was derived can be remembered."""
         self.bins_version = 0
         """Grows when bins come or go."""
+        self.kept_promises: tuple[int, tuple[str, ...]] | None = None
+        """Remembered by ``survival.kept``: (version, pools)."""
         self._by_pool: dict[str, list[Bin]] = {}
         self._by_pool_version = -1
         for hypervisor in snapshot.hypervisors:
@@ -202,6 +204,7 @@ class Fleet:
     def resize_pod(self, key: str, requests: Resources) -> None:
         """Changes what a pod takes from its bin."""
         target = self.bins[self.where[key]]
+        self.version += 1
         target.freed += 1
         self._use(target, target.requests(key), -1)
         target.resized[key] = requests
@@ -213,6 +216,7 @@ class Fleet:
             size.cpu - target.cpu, size.memory - target.memory
         )
         target.set_size(size)
+        self.version += 1
         target.freed += 1
 
     def open(self, target: Bin) -> None:

@@ -150,22 +150,17 @@ def prepare(
 
 
 def open_if_survivable(fleet: Fleet, target: Bin, daemons: list[PodShape]) -> None:
-    """Opens a VM unless that would break the pool's survival promise.
+    """Opens a VM unless that would break a survival promise that holds.
 
     Raises:
         NoSite: it would; the fleet is as before.
     """
-    pool = target.pool
-    assert pool is not None
-    before = survival.broken(fleet, pool.name)
+    kept = survival.kept(fleet)
     fleet.open(target)
-    # Only the hypervisor's own restart can be overcommitted by a VM more; where
-    # containers move instead, another VM is room for them.
-    if not before and fleet.hypervisors[pool.spec.hypervisor].capabilities.high_availability:
-        after = survival.broken(fleet, pool.name)
-        if after:
-            fleet.close(target.name)
-            raise NoSite(Reason.SURVIVAL, after)
+    broken = survival.first_broken(fleet, kept)
+    if broken:
+        fleet.close(target.name)
+        raise NoSite(Reason.SURVIVAL, broken)
     for number, shape in enumerate(daemons):
         fleet.put(f"daemon-{number}@{target.name}", shape, target)
 

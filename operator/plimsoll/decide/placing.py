@@ -184,16 +184,15 @@ class Placer:
         self.refusals.setdefault((refusal.guard, refusal.subject), refusal)
 
     def _survivable(self, target: Bin, needed: Size) -> Refusal | Size:
-        pool = target.pool
-        assert pool is not None
-        if pool.spec.survive.hosts == 0 or survival.broken(self.fleet, pool.name):
+        kept = survival.kept(self.fleet)
+        if not kept:
             return needed
         before = Size(cpu=target.cpu, memory=target.memory)
         self.fleet.resize_bin(target, needed)
-        after = survival.broken(self.fleet, pool.name)
+        broken = survival.first_broken(self.fleet, kept)
         self.fleet.resize_bin(target, before)
-        if after:
-            return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=after)
+        if broken:
+            return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
         return needed
 
     def _by_growth(

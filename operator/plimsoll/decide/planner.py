@@ -64,10 +64,14 @@ class _Planner:
         self._place_pods()
         outcome = self._workloads.decide()
         self._restore_lines()
-        self._fill_for_survival()
-        self._settle_spreads()
+        for _ in range(_SPREAD_ROUNDS):
+            self._fill_for_survival()
+            if not self._settle_spreads():
+                break
         consolidation = Consolidation(self._snapshot, self._placer, self._workloads, self._now)
         given_back = consolidation.moves()
+        # Fewer VMs may be easier to keep a promise with than many.
+        self._fill_for_survival()
         moves = [
             *self._load_moves(),
             *outcome.moves,
@@ -131,8 +135,8 @@ class _Planner:
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
         return self._placer.place(pod.key, shape, self._workloads.preference(pod.workload))
 
-    def _settle_spreads(self) -> None:
-        """Places pods anew whose spread is out of skew in the final picture.
+    def _settle_spreads(self) -> bool:
+        """Places pods anew whose spread is out of skew in the final picture; whether any was.
 
         The scheduler sees all new VMs at once and takes pods in an order of its own, so
         a place must be right with every other pod and VM there, not only with earlier ones.
@@ -144,12 +148,13 @@ class _Planner:
         for _ in range(_SPREAD_ROUNDS):
             uneven = tuple(k for k in self._placer.filters.spread_violations() if k in pending)
             if not uneven or uneven in seen:
-                return
+                break
             seen.add(uneven)
             for key in uneven:
                 self._fleet.take(key)
             for pod in sorted((pending[key] for key in uneven), key=_order):
                 self._failed(pod)
+        return bool(seen)
 
     def _restore_lines(self) -> None:
         """Grows VMs whose containers ask for more than their load line allows."""

@@ -38,6 +38,26 @@ def broken(fleet: Fleet, pool: str) -> str:
     return _containers_elsewhere(bins, hosts, lost)
 
 
+def kept(fleet: Fleet) -> tuple[str, ...]:
+    """Pools whose survival promise holds now, by name; those that promise nothing are not named."""
+    if fleet.kept_promises is None or fleet.kept_promises[0] != fleet.version:
+        names = tuple(
+            name
+            for name, pool in sorted(fleet.pools.items())
+            if pool.spec.survive.hosts and not broken(fleet, name)
+        )
+        fleet.kept_promises = (fleet.version, names)
+    return fleet.kept_promises[1]
+
+
+def first_broken(fleet: Fleet, pools: Iterable[str]) -> str:
+    """Why the first of these promises that is broken is; empty if none is.
+
+    VMs of every pool share the hosts, so whoever grows one pool asks for all.
+    """
+    return next((why for name in pools if (why := broken(fleet, name))), "")
+
+
 def _lost_sets(weights: dict[str, int], lost: int) -> Iterable[tuple[str, ...]]:
     names = sorted(weights, key=lambda name: (-weights[name], name))
     sets = list(combinations(names, min(lost, len(names)))) if len(names) <= 60 else []
