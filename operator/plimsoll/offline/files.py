@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from plimsoll.world import wire
 from plimsoll.world.objects import Objects, Observations
 
 T = TypeVar("T")
+
+_MOST_NAMED: Final = 5
 
 Own = Hypervisor | VMPool | VMNode | ContainerWorkload
 Key = tuple[str, str, str]
@@ -193,6 +195,17 @@ class _Found:
         if pools and not hypervisors:
             names = ", ".join(sorted({pool.spec.hypervisor for pool in pools}))
             yield f"No Hypervisor is among the files; the pools name {names}."
+        nodes = {node.metadata.name for node in self._of(wire.Node)}
+        elsewhere = Counter(
+            pod.spec.node_name
+            for pod in self._of(wire.Pod)
+            if pod.spec.node_name and pod.spec.node_name not in nodes
+        )
+        if elsewhere:
+            yield (
+                f"Pods that are bound to nodes outside the files ({elsewhere.total()}, on "
+                f"{', '.join(sorted(elsewhere)[:_MOST_NAMED])}) count as replicas, not as load."
+            )
         if self._skipped["CronJob"]:
             yield "CronJobs are ignored: pods of runs to come are not planned for."
         others = [f"{kind} ({n})" for kind, n in sorted(self._skipped.items()) if kind != "CronJob"]

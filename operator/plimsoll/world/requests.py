@@ -117,13 +117,21 @@ def _in_resize(spec: PodSpec, status: PodStatus, wanted: Amounts) -> Amounts:
 
 
 def _pod_level(spec: PodSpec, status: PodStatus | None, wanted: Amounts) -> Amounts:
-    """Requests of the pod as a whole (``spec.resources``), which override the sum."""
+    """Requests of the pod as a whole (``spec.resources``), which override the sum.
+
+    Where they are given in part, the API server fills in the rest: from the containers,
+    else from the pod's limits.
+    """
     if spec.resources is None:
         return {}
     requests = {n: a for n, a in amounts(spec.resources.requests).items() if _is_pod_level(n)}
-    for name, amount in amounts(spec.resources.limits).items():
-        if _is_pod_level(name) and (name not in wanted or _is_huge(name)):
-            requests.setdefault(name, amount)
+    limits = {n: a for n, a in amounts(spec.resources.limits).items() if _is_pod_level(n)}
+    if not spec.resources.requests and not spec.resources.limits:
+        return {}
+    # Huge pages cannot be overcommitted: their limit is their request.
+    huge = {name: amount for name, amount in limits.items() if _is_huge(name)}
+    summed = {name: amount for name, amount in wanted.items() if _is_pod_level(name)}
+    requests = {**limits, **summed, **huge, **requests}
     if not requests or status is None or status.resources is None:
         return requests
     in_force = (amounts(status.resources.requests), amounts(status.allocated_resources))

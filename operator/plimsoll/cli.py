@@ -1,0 +1,82 @@
+"""The command ``plimsoll``. What a command needs is imported when it runs: ``plan`` starts fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from plimsoll import __version__
+
+app = typer.Typer(
+    name="plimsoll",
+    help="Decides, across VMs and containers, whether to scale up or scale out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def plan(
+    filename: Annotated[
+        list[str],
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE|DIR|-",
+            help="YAML or JSON to plan for: a file, a directory (read recursively) or - for "
+            "standard input. May be given several times.",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="table|json|yaml", help="How to print the plan."),
+    ] = "table",
+    now: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads annotations at run time
+        typer.Option(
+            metavar="TIME",
+            help="The moment to plan for (RFC 3339), which makes runs repeatable. Default: that "
+            "of the newest measurement in the files, else the present.",
+        ),
+    ] = None,
+) -> None:
+    """Plan offline, from manifests or from a dump of a cluster; nothing is changed.
+
+    The files may hold Hypervisors, VMPools, VMNodes, ContainerWorkloads, Nodes, Pods,
+    Deployments, StatefulSets, ReplicaSets, DaemonSets, Jobs, PodDisruptionBudgets,
+    RuntimeClasses, PriorityClasses, Namespaces, PodMetrics and NodeMetrics, one by one or in
+    Lists: `kubectl get pods,nodes -A -o json` is fine. Controllers are expanded into the pods
+    that they lack. Other kinds are skipped.
+
+    Exit codes: 0 nothing to do, or a plan that gives every pod a place; 2 bad input, each error
+    with file, document and JSON path; 3 pods stay without a place.
+    """
+    from plimsoll.offline.command import Output, main
+
+    if output not in set(Output):
+        choices = ", ".join(Output)
+        raise typer.BadParameter(f"{output!r} is none of {choices}", param_hint="--output")
+    raise typer.Exit(main(filename, Output(output), now))
+
+
+@app.command()
+def crds(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Where to write; made if need be.")
+    ] = Path("crds"),
+) -> None:
+    """Write the CustomResourceDefinitions of the four kinds."""
+    from plimsoll.api.crd import write
+
+    for path in write(directory):
+        typer.echo(path)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

@@ -1,0 +1,80 @@
+"""``plimsoll plan``: reads files, decides, prints. No cluster is needed, and none is asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, TextIO
+
+from plimsoll.api.timestamp import parse_rfc3339
+from plimsoll.decide.planner import plan
+from plimsoll.offline.files import load
+from plimsoll.offline.problems import BadInput
+from plimsoll.offline.report import Report, document, lines
+from plimsoll.world.assemble import assemble
+
+FEASIBLE: Final = 0
+"""Nothing to do, or a plan after which every pod has its place."""
+BAD_INPUT: Final = 2
+UNPLACED: Final = 3
+"""A plan that leaves pods without a place."""
+
+
+class Output(StrEnum):
+    """How a plan is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def main(paths: Iterable[str], output: Output, now: str | None) -> int:
+    """Prints the plan on standard output, or what is wrong on standard error; the exit code.
+
+    ``now`` (RFC 3339) is the moment to plan for: None means that of the newest
+    measurement in the files, or the present.
+    """
+    began = time.perf_counter()
+    try:
+        moment = parse_rfc3339(now) if now is not None else None
+    except ValueError:
+        print(f"--now {now}: is no moment: write it like 2026-01-31T12:00:00Z", file=sys.stderr)
+        return BAD_INPUT
+    try:
+        loaded = load(paths)
+    except BadInput as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return BAD_INPUT
+    if moment is None:
+        moment = loaded.moment if loaded.moment is not None else time.time()
+    snapshot = assemble(loaded.objects, loaded.observations, moment)
+    read = time.perf_counter()
+    decided = plan(snapshot, moment)
+    done = time.perf_counter()
+    _print(Report(snapshot, decided, loaded.notes, read - began, done - read), output, sys.stdout)
+    return UNPLACED if decided.unplaced else FEASIBLE
+
+
+def _print(report: Report, output: Output, to: TextIO) -> None:
+    match output:
+        case Output.JSON:
+            import msgspec
+
+            to.write(msgspec.json.format(msgspec.json.encode(document(report)), indent=2).decode())
+            to.write("\n")
+        case Output.YAML:
+            import yaml
+
+            dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+            yaml.dump(document(report), to, Dumper=dumper, sort_keys=False, allow_unicode=True)
+        case Output.TABLE if to.isatty():
+            from rich.console import Console
+
+            console = Console(file=to, highlight=False)
+            for line in lines(report):
+                console.print(line.text, style=line.style or None, markup=False, soft_wrap=True)
+        case Output.TABLE:
+            to.writelines(f"{line.text}\n" for line in lines(report))

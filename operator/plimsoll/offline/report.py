@@ -1,0 +1,174 @@
+"""A plan for readers: the JSON document (docs/reference/plan-json.md) and the text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from plimsoll.api.quantity import format_bytes, format_milli
+from plimsoll.decide.plan import Move, Plan, PlannedVm, Unplaced
+from plimsoll.world.snapshot import Snapshot
+
+Json = dict[str, Any]
+
+
+class Report(NamedTuple):
+    """A plan with the snapshot that it rests on and how it came about."""
+
+    snapshot: Snapshot
+    plan: Plan
+    notes: tuple[str, ...]
+    """Of the files."""
+    read_seconds: float
+    decide_seconds: float
+
+
+def document(report: Report) -> Json:
+    """The plan as ``plimsoll plan -o json`` prints it. A public interface."""
+    plan = report.plan
+    return {
+        "moves": [_move(move) for move in plan.moves],
+        "placements": [{"pod": pod, "node": node} for pod, node in sorted(plan.placements.items())],
+        "vms": [_vm(vm) for vm in plan.vms],
+        "unplaced": [
+            {"pod": u.pod, "reason": u.reason.value, "why": dict(sorted(u.why.items()))}
+            for u in plan.unplaced
+        ],
+        "cost": {"before": plan.cost.before / 1000, "after": plan.cost.after / 1000},
+        "seconds": {
+            "read": round(report.read_seconds, 3),
+            "decide": round(report.decide_seconds, 3),
+        },
+        "notes": list(notes(report)),
+    }
+
+
+def _move(move: Move) -> Json:
+    return {
+        "kind": move.kind.value,
+        "subject": move.subject,
+        "from": move.source,
+        "to": move.target,
+        "host": move.host,
+        "reason": move.reason,
+        "deferred": move.deferred,
+        "rejected": [
+            {
+                "kind": rejected.lever.value,
+                "subject": rejected.subject,
+                "reason": rejected.reason.value,
+                "message": rejected.message,
+            }
+            for rejected in move.rejected
+        ],
+    }
+
+
+def _vm(vm: PlannedVm) -> Json:
+    return {
+        "name": vm.name,
+        "pool": vm.pool or "",
+        "host": vm.host,
+        "labels": dict(sorted(vm.labels.items())),
+        "allocatable": {"cpu": vm.cpu, "memory": vm.memory, "pods": vm.pods},
+        "new": vm.new,
+    }
+
+
+def notes(report: Report) -> Iterator[str]:
+    """What a reader must know besides the moves: of the files, of objects, of guards."""
+    yield from report.notes
+    yield from report.plan.notes
+    for pool in report.snapshot.pools:
+        if pool.problem:
+            yield f"VMPool {pool.name} cannot be served: {pool.problem}."
+    for workload in report.snapshot.workloads:
+        if workload.problem:
+            yield f"ContainerWorkload {workload.key} cannot be steered: {workload.problem}."
+    for name, broken in sorted(report.plan.survival.items()):
+        yield f"VMPool {name} does not keep its survival promise: {broken}."
+    for verdict in report.plan.workloads:
+        if not verdict.redundant:
+            yield f"ContainerWorkload {verdict.key} is not redundant: {verdict.message}."
+    for refusal in report.plan.refusals:
+        yield f"Not done, {refusal.subject}: {refusal.message} ({refusal.guard.value})."
+
+
+class Line(NamedTuple):
+    """One line of text, and how loud it is: ``bold``, ``red``, ``dim`` or empty."""
+
+    text: str
+    style: str = ""
+
+
+def lines(report: Report) -> Iterator[Line]:
+    """The plan for people: every decision in a line, what found no place, and totals."""
+    plan = report.plan
+    yield Line(_headline(plan), "bold")
+    for move, text in zip(plan.moves, _columns(map(_cells, plan.moves)), strict=True):
+        yield Line(f"  {text}")
+        if move.deferred:
+            yield Line(f"    waits: {move.deferred}", "dim")
+        for rejected in move.rejected:
+            yield Line(f"    rather than {rejected}", "dim")
+    if plan.unplaced:
+        yield Line(f"{_count(len(plan.unplaced), 'pod')} without a place", "bold")
+        for unplaced in plan.unplaced:
+            yield Line(f"  {_unplaced(unplaced)}", "red")
+    told = tuple(notes(report))
+    if told:
+        yield Line("Notes", "bold")
+        for note in told:
+            yield Line(f"  {note}")
+    yield Line("Totals", "bold")
+    for total in _totals(report):
+        yield Line(f"  {total}")
+
+
+def _headline(plan: Plan) -> str:
+    if plan.moves:
+        return _count(len(plan.moves), "move")
+    return "Nothing can be done" if plan.unplaced else "Nothing to do"
+
+
+def _cells(move: Move) -> tuple[str, ...]:
+    change = " -> ".join(part for part in (move.source, move.target) if part)
+    host = f"on {move.host}" if move.host else ""
+    return move.kind.value, move.subject, change, host, move.reason
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Rows with their cells under each other, but for the last, which may be long."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False) if width]
+        yield "  ".join((*cells, row[-1]))
+
+
+def _unplaced(unplaced: Unplaced) -> str:
+    why = "; ".join(f"{pool}: {lacked}" for pool, lacked in sorted(unplaced.why.items()))
+    return f"{unplaced.pod} ({unplaced.reason.value}): {why or 'no pool may take it'}"
+
+
+def _totals(report: Report) -> Iterator[str]:
+    plan, snapshot = report.plan, report.snapshot
+    before = [vm for vm in snapshot.vms if vm.pool is not None]
+    after = [vm for vm in plan.vms if vm.pool is not None]
+    yield f"VMs of pools        {len(before)} -> {len(after)}"
+    cpu = format_milli(sum(vm.allocatable.cpu for vm in before))
+    yield f"CPU allocatable     {cpu} -> {format_milli(sum(vm.cpu for vm in after))}"
+    memory = _memory(sum(vm.allocatable.memory for vm in before))
+    yield f"memory allocatable  {memory} -> {_memory(sum(vm.memory for vm in after))}"
+    yield f"cost                {plan.cost.before / 1000:g} -> {plan.cost.after / 1000:g}"
+    yield f"pods                {len(plan.placements)} placed, {len(plan.unplaced)} not"
+    read, decide = report.read_seconds, report.decide_seconds
+    yield f"seconds             {read:.3f} to read, {decide:.3f} to decide"
+
+
+def _memory(number: int) -> str:
+    return format_bytes(-(-number // 1024**2) * 1024**2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
