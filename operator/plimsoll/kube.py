@@ -38,6 +38,7 @@ from plimsoll.apierrors import (
     error_of,
     unreachable,
 )
+from plimsoll.connections import Connections
 from plimsoll.kubeconfig import NoCluster, load
 from plimsoll.resources import PODS, Resource, resource_of
 
@@ -66,8 +67,10 @@ PatchKind = Literal["merge", "strategic", "json", "apply"]
 
 REQUEST_TIMEOUT: Final = 30.0
 """Seconds for one request, unless the caller says otherwise."""
-WATCH_INACTIVITY: Final = 90.0
-"""Seconds without a byte after which a watch is given up; bookmarks come every minute."""
+WATCH_SECONDS: Final = 40
+"""Seconds after which the server is asked to end a watch: a sign of life, whatever happens."""
+WATCH_INACTIVITY: Final = 60.0
+"""Seconds without a byte after which a watch is given up; well above ``WATCH_SECONDS``."""
 PAGE_SIZE: Final = 500
 _RETRY_AFTER_MAX: Final = 10.0
 _RETRY_AFTER_TRIES: Final = 3
@@ -150,7 +153,12 @@ class Kube:
     async def __aenter__(self) -> Self:
         from kubernetes.aio.client import ApiClient  # slow to import, and not needed offline
 
-        self._client = ApiClient(configuration=await load(self._kubeconfig, self._context))
+        configuration = await load(self._kubeconfig, self._context)
+        self._client = ApiClient(configuration=configuration)
+        self._connections = Connections(
+            self._client.rest_client.ssl_context, configuration.connection_pool_maxsize
+        )
+        configuration.client_session_kwargs = {"connector": self._connections.connector}
         return self
 
     async def __aexit__(
@@ -160,6 +168,7 @@ class Kube:
         traceback: TracebackType | None,
     ) -> None:
         await self._client.close()
+        await self._connections.close()
 
     @property
     def server(self) -> str:
@@ -280,7 +289,7 @@ class Kube:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        timeout_seconds: int = 300,
+        timeout_seconds: int = WATCH_SECONDS,
         inactivity: float = WATCH_INACTIVITY,
     ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         """Events after ``resource_version``, bookmarks included, until the server ends the watch.

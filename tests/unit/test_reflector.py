@@ -25,7 +25,7 @@ Changes = list[tuple[str, bool, bool]]
 class Bench:
     """A reflector of a faulty server's pods, what it told, and how long it meant to sleep."""
 
-    def __init__(self, api: FaultyApi, kube: Kube, inactivity: float) -> None:
+    def __init__(self, api: FaultyApi, kube: Kube, **settings: Any) -> None:
         self.api = api
         self.changes: Changes = []
         self.delays: list[float] = []
@@ -34,9 +34,9 @@ class Bench:
             PODS,
             msgspec.json.Decoder(wire.Pod).decode,
             page_size=2,
-            inactivity=inactivity,
             sleep=self._sleep,
             rand=lambda: 1.0,
+            **settings,
         )
         self.reflector.on_change(
             lambda key, old, new: self.changes.append((key.name, old is not None, new is not None))
@@ -61,9 +61,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_of(api: FaultyApi, folder: Path, inactivity: float = 30.0) -> AsyncIterator[Bench]:
+async def bench_of(api: FaultyApi, folder: Path, **settings: Any) -> AsyncIterator[Bench]:
     async with api.serve(folder) as kubeconfig, Kube(kubeconfig) as kube:
-        bench = Bench(api, kube, inactivity)
+        bench = Bench(api, kube, **settings)
         async with aio.background(bench.reflector.run()):
             yield bench
 
@@ -170,21 +170,35 @@ def test_a_silent_stream_is_given_up_watched_again_and_then_listed(
     aio.run(scenario())
 
 
+def test_an_idle_resource_is_watched_without_pauses(api: FaultyApi, tmp_path: Path) -> None:
+    now = 0.0
+
+    async def scenario() -> None:
+        nonlocal now
+        async with bench_of(api, tmp_path, clock=lambda: now) as bench:
+            for ended in range(1, 5):
+                await aio.eventually(lambda: api.watches == 1)
+                now += 40.0
+                api.hang_up()
+                await aio.eventually(lambda: len(bench.delays) == ended)  # noqa: B023
+            assert bench.delays == [0.0] * 4
+            await aio.eventually(lambda: api.watches == 1)
+            assert api.count(watch=False) == 3 * 2, "listed again after every two empty streams"
+
+    aio.run(scenario())
+
+
 def test_a_stuck_watch_shows_in_the_age(api: FaultyApi, tmp_path: Path) -> None:
     now = 100.0
 
     async def scenario() -> None:
         nonlocal now
-        async with api.serve(tmp_path) as kubeconfig, Kube(kubeconfig) as kube:
-            reflector = Reflector(
-                kube, PODS, msgspec.json.Decoder(wire.Pod).decode, clock=lambda: now
-            )
-            async with aio.background(reflector.run()):
-                await aio.eventually(lambda: api.watches == 1)
-                now += 500.0
-                assert reflector.age() == 500.0
-                api.bookmark()
-                await aio.eventually(lambda: reflector.age() == 0.0)
+        async with bench_of(api, tmp_path, clock=lambda: now) as bench:
+            await bench.sees("a", "b", "c")
+            now += 500.0
+            assert bench.reflector.age() == 500.0
+            api.bookmark()
+            await aio.eventually(lambda: bench.reflector.age() == 0.0)
 
     aio.run(scenario())
 

@@ -4,8 +4,9 @@ What it withstands, and how:
 
 - a missed deletion: a list replaces the whole store;
 - 410 Gone, as an answer or in the stream: list again;
-- a silent stream: given up after ``inactivity`` (bookmarks come every minute),
-  watched again from the last known version, and listed again the second time;
+- a silent stream: the server is asked to end each watch well before ``inactivity``
+  is over, so that silence means that something is stuck; watched again from the
+  last known version, and listed again after the second stream that brought nothing;
 - duplicated and reordered events: versions are compared per object (``store``);
 - an object that cannot be understood: reported, its last good value stays;
 - any failure: exponential back-off with jitter.
@@ -46,7 +47,7 @@ BACKOFF_FIRST: Final = 0.5
 BACKOFF_MAX: Final = 10.0
 """Seconds. Short, because the planning loop stands still while a reflector is blind."""
 RETRY_AFTER_MAX: Final = 60.0
-_WATCH_SECONDS: Final = 300
+_LONG: Final = 5.0
 
 
 class Meta(Protocol):
@@ -127,7 +128,7 @@ class Reflector(Generic[T]):
         await self._synced.wait()
 
     def age(self) -> float:
-        """Seconds since the server last sent anything. Stuck: well above ``inactivity``."""
+        """Seconds since the server last sent anything. Stuck: three times ``inactivity``."""
         return self._clock() - self._alive
 
     def on_change(self, listener: Listener[T]) -> None:
@@ -165,7 +166,8 @@ class Reflector(Generic[T]):
             try:
                 if not self._resume:
                     await self._list()
-                await self._watch()
+                if not await self._watch():
+                    self._silent()
             except Gone as error:
                 log.info("%s: listing again: %s", self.resource, error)
                 self._resume = ""
@@ -185,7 +187,7 @@ class Reflector(Generic[T]):
 
     def _fail(self, error: ApiError) -> None:
         if error.reason == "Timeout":
-            self._silences += 1
+            self._silent()
         if isinstance(error, NotFound):
             self.problem = (
                 f"the API server does not serve {self.resource} ({self.resource.api_version}): "
@@ -195,11 +197,17 @@ class Reflector(Generic[T]):
             self.problem = str(error)
         if isinstance(error, NotFound | Forbidden | Unauthorized):
             self._synced.clear()  # what is known grows old, and no end is in sight
-        resumable = isinstance(error, Unreachable | TooManyRequests) and self._silences < 2
+        resumable = isinstance(error, Unreachable | TooManyRequests)
         if not resumable:
             self._resume = ""
         level = logging.INFO if resumable and self._failures <= 1 else logging.WARNING
         log.log(level, "%s: %s", self.resource, self.problem)
+
+    def _silent(self) -> None:
+        """A stream brought nothing. An idle resource is like that too, so listing is cheap."""
+        self._silences += 1
+        if self._silences >= 2:
+            self._resume = ""
 
     async def _list(self) -> None:
         items: list[Item[T]] = []
@@ -225,9 +233,19 @@ class Reflector(Generic[T]):
         self._synced.set()
         self._wake()
 
-    async def _watch(self) -> None:
-        # A little spread, so that the watches of many resources do not end together.
-        seconds = round(_WATCH_SECONDS * (1 + self._rand()))
+    async def _watch(self) -> bool:
+        """Follows one stream to its end; whether it brought anything."""
+        began = self._clock()
+        try:
+            return await self._follow()
+        finally:
+            if self._clock() - began >= _LONG:
+                self._failures = 0  # a stream that lived needs no pause before the next
+
+    async def _follow(self) -> bool:
+        brought = False
+        # Spread, so that the watches of many resources do not end together.
+        seconds = max(1, round(self._inactivity * (0.5 + self._rand() / 4)))
         async with self._kube.watch(
             self.resource,
             self._resume,
@@ -243,6 +261,8 @@ class Reflector(Generic[T]):
                 self._failures = self._silences = 0
                 self._take(event)
                 self._wake()
+                brought = True
+        return brought
 
     def _take(self, event: WatchEvent) -> None:
         if event.type == "BOOKMARK":
