@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from plimsoll.decide import cost, guards, launching, survival, wording
 from plimsoll.decide.filters import Filters, growth_needed, resources_reason
@@ -38,7 +38,8 @@ class Story:
     reason: str
     rejected: tuple[Rejected, ...]
     before: Size | None = None
-    pods: list[str] = field(default_factory=list)
+    others: int = 0
+    """Further pods for which it grew once more."""
 
 
 class Placer:
@@ -237,11 +238,11 @@ class Placer:
             )
         target, size = choice
         reason = f"{key} ({wording.amount(shape.requests)}) does not go onto any VM under its line"
+        known = self.grown.get(target.name) or self.launched.get(target.name)
+        if known is not None:
+            known.others += 1
         self.grow(target, size, Story(reason=reason, rejected=rejected))
         self.fleet.put(key, shape, target)
-        story = self.grown.get(target.name) or self.launched.get(target.name)
-        if story is not None:
-            story.pods.append(key)
         return target
 
     def _by_launch(
@@ -267,7 +268,6 @@ class Placer:
                 self.launched[outcome.name] = Story(
                     reason=f"{key} ({wording.amount(shape.requests)}) finds no place on any VM",
                     rejected=rejected,
-                    pods=[key],
                 )
                 return outcome
             lacks[name] = outcome

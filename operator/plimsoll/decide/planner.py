@@ -17,7 +17,7 @@ from __future__ import annotations
 from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.filters import Filters
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, over_line_by_use
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, over_line_by_use, smallest_size
 from plimsoll.decide.placing import Failure, Placer, Story
 from plimsoll.decide.plan import (
     Cost,
@@ -68,6 +68,7 @@ class _Planner:
             self._fill_for_survival()
             if not self._settle_spreads():
                 break
+        self._right_size()
         consolidation = Consolidation(self._snapshot, self._placer, self._workloads, self._now)
         given_back = consolidation.moves()
         # Fewer VMs may be easier to keep a promise with than many.
@@ -155,6 +156,20 @@ class _Planner:
             for pod in sorted((pending[key] for key in uneven), key=_order):
                 self._failed(pod)
         return bool(seen)
+
+    def _right_size(self) -> None:
+        """Makes VMs not yet launched no larger than what they carry: pods may have left them."""
+        for _, target in sorted(self._fleet.bins.items()):
+            if not target.new or target.pool is None:
+                continue
+            size = smallest_size(target.pool.spec, target.cpu_used, target.memory_used)
+            before = Size(cpu=target.cpu, memory=target.memory)
+            if size is None or size == before:
+                continue
+            kept = survival.kept(self._fleet)
+            self._fleet.resize_bin(target, size)
+            if survival.first_broken(self._fleet, kept):
+                self._fleet.resize_bin(target, before)
 
     def _restore_lines(self) -> None:
         """Grows VMs whose containers ask for more than their load line allows."""
@@ -395,5 +410,7 @@ def _order(pod: Pod) -> tuple[int, int, int, str, str]:
 
 
 def _with_others(story: Story) -> str:
-    others = len(story.pods) - 1
-    return f"{story.reason}, nor do {others} more" if others > 0 else story.reason
+    if not story.others:
+        return story.reason
+    pods = "pod" if story.others == 1 else "pods"
+    return f"{story.reason}; it also takes {story.others} further {pods}"
