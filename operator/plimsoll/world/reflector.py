@@ -223,7 +223,7 @@ class Reflector(Generic[T]):
         async for page in pages:
             if page.first:
                 items.clear()
-            items += [item for raw in page.items if (item := self._item(raw))]
+            items += [item for raw in page.items if (item := self.read(raw))]
             version = page.resource_version
             self._alive = self._clock()
         self.store.replace(items, _version(version))
@@ -270,7 +270,7 @@ class Reflector(Generic[T]):
             self.store.bookmark(_version(version))
             self._resume = _newest(self._resume, version)
             return
-        item = self._item(event.object)
+        item = self.read(event.object)
         if item is None:
             return
         if event.type == "DELETED":
@@ -279,8 +279,8 @@ class Reflector(Generic[T]):
             self.store.put(item)
         self._resume = _newest(self._resume, str(item.version))
 
-    def _item(self, raw: msgspec.Raw) -> Item[T] | None:
-        """The object with its identity; None if not even that can be read."""
+    def read(self, raw: msgspec.Raw) -> Item[T] | None:
+        """The object as the store takes it; None if not even its identity can be read."""
         try:
             value = self._decode(raw)
             return Item(*_identity(value), value)

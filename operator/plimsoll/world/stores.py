@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import TypeAdapter
 
 from plimsoll import resources
 from plimsoll.api import ContainerWorkload, Hypervisor, VMNode, VMPool
+from plimsoll.api.validate import validate
 from plimsoll.kube import WATCH_INACTIVITY, Json, Kube
 from plimsoll.resources import Resource, resource_of
 from plimsoll.world import wire
@@ -155,5 +155,10 @@ def _controller(kind: str) -> Decode[wire.Controller]:
 
 
 def _model(kind: type[T]) -> Decode[T]:
-    adapter = TypeAdapter(kind)
-    return lambda raw: adapter.validate_python(msgspec.json.decode(raw))
+    def decode(raw: msgspec.Raw) -> T:
+        parsed = validate(msgspec.json.decode(raw))
+        if not isinstance(parsed, kind):
+            raise ValueError(f"the server sent a {parsed.kind}")
+        return parsed
+
+    return decode
