@@ -184,6 +184,8 @@ class Simulated:
                 return
             vm = self._checked(stored.vm, spec, owner_uid)
             await refuse(spec, "delete", vm.host)
+            # Once the record is gone, a promise that it no longer shows would block its room.
+            await self._ledger.release(vm.owner_uid)
             due = time.time() + simulated(spec).delete_time
             gone = msgspec.structs.replace(vm, power=PowerState.DELETING, due=due)
             if vm.power is PowerState.DELETING or await self._write(stored, gone):

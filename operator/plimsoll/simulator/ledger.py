@@ -118,6 +118,19 @@ class Ledger:
                     return host
         raise Busy(f"the ledger {self._name} changed {_ATTEMPTS} times while it was read")
 
+    async def release(self, owner_uid: str) -> None:
+        """Ends the promise to a VM that is about to go: its record will not show it any more.
+
+        Raises:
+            Busy: somebody else was faster every time.
+        """
+        async with self._lock:
+            for _ in range(_ATTEMPTS):
+                version, claims = await self._read()
+                if claims.pop(owner_uid, None) is None or await self._write(version, claims):
+                    return
+        raise Busy(f"the ledger {self._name} changed {_ATTEMPTS} times while it was read")
+
     async def _read(self) -> tuple[str, dict[str, Claim]]:
         """The ledger's resourceVersion (empty: there is none yet) and claims."""
         try:

@@ -1,0 +1,286 @@
+"""The operator as a process, on a real API server, with a simulated data centre."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from stage import WORK, Stage, hypervisor, pool, stage_on, workload
+
+from aio import run
+from plimsoll.resources import CONTAINERWORKLOADS as WORKLOADS
+from plimsoll.resources import (
+    DEPLOYMENTS,
+    HYPERVISORS,
+    PODDISRUPTIONBUDGETS,
+    VMNODES,
+    VMPOOLS,
+)
+from plimsoll_testenv import ControlPlane
+
+STORY_SECONDS = 150.0
+
+
+def test_scale_out_and_scale_in(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(hypervisor(), pool(), workload(redundancy={"survive": 1}))
+            await ready_replicas(stage, 2)
+            assert len({pod["spec"]["nodeName"] for pod in await stage.running("httpd")}) == 2
+
+            await scale(stage, "httpd", 14)
+            await ready_replicas(stage, 14)
+            await stage.until_condition(WORKLOADS, "httpd", "Ready", "True")
+            await stage.until_condition(WORKLOADS, "httpd", "Redundant", "True")
+            grown = await stage.vms("web")
+            assert len(grown) >= 2
+            hosts = Counter(vm["status"]["host"] for vm in grown)
+            assert len(hosts) >= 2
+            kinds = [d["kind"] for d in await decisions(stage, VMPOOLS, "web")]
+            assert "Launch" in kinds
+
+            await scale(stage, "httpd", 2)
+            await ready_replicas(stage, 2)
+
+            async def consolidated() -> bool:
+                vms = await stage.vms("web")
+                return len(vms) == 2 and all(vm["status"]["phase"] == "Ready" for vm in vms)
+
+            await stage.until(consolidated, "two VMs are left")
+            assert len(await stage.records()) == 2
+            assert (await decisions(stage, VMPOOLS, "web"))[0]["kind"] == "Retire"
+            await stage.until_event("Retired")
+            assert not await stage.messages("MoveFailed")
+
+    run(story(), STORY_SECONDS)
+
+
+def test_a_workload_owns_its_deployment_and_budget(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(
+                hypervisor(), pool(), workload(disruptionBudget={"maxUnavailable": 2})
+            )
+            await ready_replicas(stage, 2)
+            deployment = await stage.get(DEPLOYMENTS, "httpd")
+            assert deployment is not None
+            container = deployment["spec"]["template"]["spec"]["containers"][0]
+            assert container["resources"]["requests"] == {
+                "cpu": "500m",
+                "memory": "256Mi",
+                "plimsoll.dev/berths": "1",
+            }
+            budget = await stage.get(PODDISRUPTIONBUDGETS, "httpd")
+            assert budget is not None
+            assert budget["spec"]["maxUnavailable"] == 2
+
+            await stage.kube.json_patch(
+                WORKLOADS, "httpd", [{"op": "remove", "path": "/spec/disruptionBudget"}], WORK
+            )
+
+            async def budget_gone() -> bool:
+                return await stage.get(PODDISRUPTIONBUDGETS, "httpd") is None
+
+            await stage.until(budget_gone, "the budget is deleted")
+
+            changed = workload()
+            changed["spec"]["template"]["spec"]["containers"][0]["image"] = "httpd:2"
+            changed["spec"]["scaleUp"]["cpu"]["min"] = "600m"
+            await stage.apply(changed)
+
+            async def rolled_out() -> bool:
+                found = await stage.get(DEPLOYMENTS, "httpd")
+                assert found is not None
+                container = found["spec"]["template"]["spec"]["containers"][0]
+                # A person's change rolls out; the size in the template stays as it was.
+                assert container["resources"]["requests"]["cpu"] == "500m"
+                return bool(container["image"] == "httpd:2")
+
+            await stage.until(rolled_out, "the new image is in the template")
+
+    run(story(), STORY_SECONDS)
+
+
+def test_somebody_elses_replicas_are_a_condition_and_not_a_war(
+    control_plane: ControlPlane,
+) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            target = {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "tomcat", "namespace": WORK},
+                "spec": {
+                    "selector": {"matchLabels": {"app": "tomcat"}},
+                    "template": {
+                        "metadata": {"labels": {"app": "tomcat"}},
+                        "spec": {
+                            "containers": [
+                                {
+                                    "name": "tomcat",
+                                    "image": "tomcat",
+                                    "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}},
+                                }
+                            ]
+                        },
+                    },
+                },
+            }
+            await stage.apply(hypervisor(), pool(), target)
+            scaling = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 3}}
+            scaling["metadata"] = target["metadata"]
+            await stage.kube.apply(scaling, "somebody", force=True)
+            steering = workload("tomcat", scaleOut={"min": 5, "max": 9})
+            del steering["spec"]["template"]
+            steering["spec"]["targetRef"] = {"kind": "Deployment", "name": "tomcat"}
+            await stage.apply(steering)
+
+            told = await stage.until_condition(
+                WORKLOADS, "tomcat", "Stalled", "True", "FieldConflict"
+            )
+            assert '"somebody"' in told
+            assert (await replicas(stage, "tomcat")) == 3
+            await stage.until_event("FieldConflict")
+
+            # What the condition says is what a person types.
+            await in_bash(control_plane, told.partition("to hand it over: ")[2])
+            await stage.until_condition(WORKLOADS, "tomcat", "Ready", "True")
+            assert (await replicas(stage, "tomcat")) == 5
+
+            autoscaler = {
+                "apiVersion": "autoscaling/v2",
+                "kind": "HorizontalPodAutoscaler",
+                "metadata": {"name": "tomcat", "namespace": WORK},
+                "spec": {
+                    "scaleTargetRef": {
+                        "apiVersion": "apps/v1",
+                        "kind": "Deployment",
+                        "name": "tomcat",
+                    },
+                    "minReplicas": 1,
+                    "maxReplicas": 9,
+                },
+            }
+            await stage.apply(autoscaler)
+            steering["spec"]["scaleOut"]["min"] = 6
+            await stage.apply(steering)
+            told = await stage.until_condition(
+                WORKLOADS, "tomcat", "Stalled", "True", "FieldConflict"
+            )
+            assert "HorizontalPodAutoscaler tomcat" in told
+            assert (await replicas(stage, "tomcat")) == 5
+
+    run(story(), STORY_SECONDS)
+
+
+def test_a_pool_waits_for_its_hypervisor_and_both_go_in_order(
+    control_plane: ControlPlane,
+) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(pool(nodes={"min": 2, "max": 2}))
+            told = await stage.until_condition(VMPOOLS, "web", "Stalled", "True", "PoolProblem")
+            assert "there is no Hypervisor rack" in told
+
+            await stage.apply(hypervisor())
+            await stage.until_condition(VMPOOLS, "web", "Ready", "True")
+
+            await stage.kube.delete(HYPERVISORS, "rack")
+            assert "VMPool web" in await stage.until_event("DeletionBlocked")
+            assert len(await stage.vms("web")) == 2
+
+            await stage.kube.delete(VMPOOLS, "web")
+
+            async def gone() -> bool:
+                return (
+                    await stage.get(VMPOOLS, "web") is None
+                    and await stage.get(HYPERVISORS, "rack") is None
+                )
+
+            await stage.until(gone, "pool and hypervisor are gone")
+            await stage.until_event("DrainingPool")
+            assert await stage.vms() == []
+            assert await stage.records() == []
+
+    run(story(), STORY_SECONDS)
+
+
+def test_a_killed_operator_takes_up_what_it_left(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(hypervisor(), pool(), workload(replicas=12))
+
+            async def first_vm() -> list[object]:
+                return [*await stage.vms("web")]
+
+            await stage.until(first_vm, "the first VM is recorded")
+            await stage.operator.kill()
+            await stage.operator.start()
+            await ready_replicas(stage, 12)
+
+            victim = (await stage.vms("web"))[0]["metadata"]["name"]
+            await stage.kube.delete(VMNODES, victim)
+            await stage.operator.kill()
+            await stage.operator.start()  # finds a VMNode that is being deleted already
+
+            async def replaced() -> bool:
+                vms = await stage.vms("web")
+                return all("deletionTimestamp" not in vm["metadata"] for vm in vms) and len(
+                    await stage.records()
+                ) == len(vms)
+
+            await stage.until(replaced, "the deleted VM is gone")
+            await ready_replicas(stage, 12)
+
+    run(story(), STORY_SECONDS)
+
+
+def test_health_and_metrics(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(hypervisor(), pool())
+            await stage.until_condition(VMPOOLS, "web", "Ready", "True")
+            assert await stage.operator.get("/healthz") == (200, "ok\n")
+            assert await stage.operator.get("/readyz") == (200, "ok\n")
+            status, text = await stage.operator.get("/metrics")
+            assert status == 200
+            assert 'plimsoll_vms{phase="Ready",pool="web"} 1.0' in text
+            assert 'plimsoll_moves_total{kind="Launch",outcome="Done"} 1.0' in text
+            assert "plimsoll_plan_seconds_count" in text
+
+    run(story(), STORY_SECONDS)
+
+
+async def in_bash(control_plane: ControlPlane, command: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euc", f'kubectl() {{ "$KUBECTL" "$@"; }}; {command}'),
+        env={"KUBECTL": str(control_plane.kubectl), "KUBECONFIG": str(control_plane.kubeconfig)},
+    )
+    assert await process.wait() == 0
+
+
+async def ready_replicas(stage: Stage, number: int) -> None:
+    async def are_ready() -> bool:
+        return len(await stage.running("httpd")) == number
+
+    await stage.until(are_ready, f"{number} replicas are ready")
+
+
+async def scale(stage: Stage, name: str, number: int) -> None:
+    """As ``kubectl scale containerworkload`` does."""
+    await stage.kube.patch_subresource(
+        WORKLOADS, name, "scale", {"spec": {"replicas": number}}, WORK, kind="merge"
+    )
+
+
+async def replicas(stage: Stage, deployment: str) -> int:
+    found = await stage.get(DEPLOYMENTS, deployment)
+    assert found is not None
+    return int(found["spec"]["replicas"])
+
+
+async def decisions(stage: Stage, resource, name: str) -> list[dict[str, str]]:  # type: ignore[no-untyped-def]
+    await asyncio.sleep(0)
+    found = await stage.get(resource, name)
+    assert found is not None
+    return list(found["status"]["decisions"])
