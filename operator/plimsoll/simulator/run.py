@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
 """After a failed write. What failed is tried again as a whole."""
+STOP_SECONDS: Final = 5.0
+"""What a write that is under way may take after the stop was asked for."""
 _PARALLEL: Final = 8
 """Requests to the API server at once."""
 
@@ -72,26 +74,26 @@ class DataCentre:
             namespace=namespace,
             label_selector=HYPERVISOR_LABEL,
         )
-        self._hypervisors.on_change(lambda *_: self._wake.set())
-        self._records.on_change(lambda *_: self._wake.set())
-        self._kubelets.reflector.on_change(lambda *_: self._wake.set())
+        self._reflectors = (self._hypervisors, self._records, self._kubelets.reflector)
+        for reflector in self._reflectors:
+            reflector.on_change(lambda *_: self._wake.set())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs the data centre until ``stop`` is set."""
-        reflectors = (self._hypervisors, self._records, self._kubelets.reflector)
+        """Runs the data centre until ``stop`` is set; what has been begun is ended first."""
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                *(tasks.create_task(reflector.run()) for reflector in reflectors),
-                tasks.create_task(self._live()),
-            ]
+            reflecting = [tasks.create_task(r.run()) for r in self._reflectors]
+            living = tasks.create_task(self._live(stop))
             await stop.wait()
-            for task in running:
+            self._wake.set()
+            synced = all(reflector.synced for reflector in self._reflectors)
+            await asyncio.wait([living], timeout=STOP_SECONDS if synced else 0.0)
+            for task in (living, *reflecting):
                 task.cancel()
 
-    async def _live(self) -> None:
-        for reflector in (self._hypervisors, self._records, self._kubelets.reflector):
+    async def _live(self, stop: asyncio.Event) -> None:
+        for reflector in self._reflectors:
             await reflector.wait_synced()
-        while True:
+        while not stop.is_set():
             self._wake.clear()
             wait = await self._pass()
             with suppress(TimeoutError):
