@@ -17,8 +17,8 @@ from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
 from plimsoll.decide.placing import Placer, Story
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size
+from plimsoll.decide.roster import Roster
 from plimsoll.decide.windows import next_opening
-from plimsoll.decide.workloads import Workloads
 from plimsoll.world.snapshot import Pod, PodShape, Pool, Snapshot, Workload
 
 
@@ -35,13 +35,11 @@ class _Trial:
 class Consolidation:
     """Looks for VMs that the rest can do without."""
 
-    def __init__(
-        self, snapshot: Snapshot, placer: Placer, workloads: Workloads, now: float
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, placer: Placer, roster: Roster, now: float) -> None:
         self._snapshot = snapshot
         self._placer = placer
         self._fleet: Fleet = placer.fleet
-        self._workloads = workloads
+        self._roster = roster
         self._pods = {pod.key: pod for pod in snapshot.pods}
         self._now = now
         self.recheck: list[float] = []
@@ -120,7 +118,7 @@ class Consolidation:
         if unsure:
             # New replicas of this very plan were placed here: it is needed.
             return None
-        kept_before = [w for w in self._snapshot.workloads if self._workloads.redundancy(w)[0]]
+        kept_before = [w for w in self._snapshot.workloads if self._roster.redundancy(w)[0]]
         survived = survival.kept(self._fleet)
         trial = _Trial()
         for pod in sorted(pods, key=_largest_first):
@@ -199,7 +197,7 @@ class Consolidation:
         accepts, source.accepts = source.accepts, False
         self._placer.filters.forget(source)
         try:
-            prefer = self._workloads.preference(pod.workload)
+            prefer = self._roster.preference(pod.workload)
             home = self._placer.on_existing(shape, prefer, Counter())
             if home is None:
                 home = self._grow_another(shape, trial)
@@ -250,7 +248,7 @@ class Consolidation:
         if broken:
             return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
         for workload in kept_before:
-            kept, message = self._workloads.redundancy(workload)
+            kept, message = self._roster.redundancy(workload)
             if not kept:
                 return Refusal(
                     guard=Reason.REDUNDANCY,
@@ -325,7 +323,7 @@ class Consolidation:
         might come back to where they were."""
         moves = []
         for workload in self._snapshot.workloads:
-            kept, message = self._workloads.redundancy(workload)
+            kept, message = self._roster.redundancy(workload)
             if kept or workload.problem:
                 continue
             key = names.TOPOLOGY_KEYS[workload.spec.redundancy.across]
@@ -339,7 +337,7 @@ class Consolidation:
     def _crowded(self, workload: Workload, key: str) -> list[Pod]:
         domains: Counter[str] = Counter()
         placed = []
-        for pod in self._workloads.pods(workload):
+        for pod in self._roster.pods(workload):
             home = self._fleet.where.get(pod.key)
             if home is not None and pod.node is not None and key in self._fleet.bins[home].labels:
                 domains[self._fleet.bins[home].labels[key]] += 1
@@ -366,7 +364,7 @@ class Consolidation:
         shape = source.pods[pod.key]
         requests = source.requests(pod.key)
         self._fleet.take(pod.key)
-        prefer = self._workloads.preference(workload.key)
+        prefer = self._roster.preference(workload.key)
         home = self._placer.on_existing(shape, prefer, Counter())
         if home is None or home.labels.get(key) == source.labels.get(key):
             self._fleet.put(pod.key, shape, source)

@@ -32,6 +32,7 @@ from plimsoll.decide.plan import (
     Size,
     Unplaced,
 )
+from plimsoll.decide.roster import Roster
 from plimsoll.decide.workloads import Workloads
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
 
@@ -56,7 +57,8 @@ class _Planner:
         self._fleet = Fleet(snapshot)
         self._before = cost.of_fleet(self._fleet)
         self._placer = Placer(self._fleet, Filters(self._fleet), now)
-        self._workloads = Workloads(snapshot, self._placer)
+        self._roster = Roster(snapshot, self._fleet)
+        self._workloads = Workloads(self._placer, self._roster)
         self._unplaced: dict[str, Unplaced] = {}
 
     def plan(self) -> Plan:
@@ -69,7 +71,7 @@ class _Planner:
             if not self._settle_spreads():
                 break
         self._right_size()
-        consolidation = Consolidation(self._snapshot, self._placer, self._workloads, self._now)
+        consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
         given_back = consolidation.moves()
         # Fewer VMs may be easier to keep a promise with than many.
         self._fill_for_survival()
@@ -134,7 +136,7 @@ class _Planner:
         return False
 
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
-        return self._placer.place(pod.key, shape, self._workloads.preference(pod.workload))
+        return self._placer.place(pod.key, shape, self._roster.preference(pod.workload))
 
     def _settle_spreads(self) -> bool:
         """Places pods anew whose spread is out of skew in the final picture; whether any was.
@@ -357,7 +359,7 @@ class _Planner:
     def _placements(self) -> dict[str, str]:
         own = {pod.key for pod in self._snapshot.pods}
         added = {
-            key for workload in self._snapshot.workloads for key in self._workloads.added(workload)
+            key for workload in self._snapshot.workloads for key in self._roster.added(workload)
         }
         return {
             key: name

@@ -1,0 +1,169 @@
+"""More replicas and fewer (levers Replicate and Shrink)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from plimsoll.decide import sizing, wording
+from plimsoll.decide.placing import Failure, Placer
+from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size, Unplaced
+from plimsoll.decide.resizing import changed
+from plimsoll.decide.roster import Roster
+from plimsoll.world.snapshot import PodShape, Workload
+
+
+class Replicating:
+    """Adds and removes replicas on the placer's fleet."""
+
+    def __init__(self, placer: Placer, roster: Roster) -> None:
+        self._placer = placer
+        self._roster = roster
+
+    def wanted(self, workload: Workload, low: int, high: int, may_shrink: bool) -> int:
+        """How many there should be: ``low`` carry the load now, ``high`` its recent peak."""
+        spec, now = workload.spec, workload.replicas
+        if spec.replicas is not None:
+            return spec.replicas
+        if now < low:
+            return low
+        if now > spec.scale_out.max:
+            return spec.scale_out.max
+        if now > high:
+            if may_shrink:
+                return high
+            self._placer.refuse(
+                Refusal(
+                    guard=Reason.STABILISING if workload.demand else Reason.STALE_METRICS,
+                    subject=f"workload/{workload.key}",
+                    message=f"{high} replicas would do, but the load has not been watched for "
+                    f"{spec.scale_down_after:.0f} s",
+                )
+            )
+        return now
+
+    def more(
+        self,
+        workload: Workload,
+        replicas: int,
+        size: Size,
+        rejected: tuple[Rejected, ...],
+        moves: list[Move],
+        unplaced: list[Unplaced],
+    ) -> int:
+        """Places further replicas, each as large as the others; answers the new count.
+
+        Replicas that find no place are not asked for, unless the range's lower end wants them.
+        """
+        spec = workload.spec
+        shape = self._shape(workload, size)
+        placed = 0
+        for number in range(workload.replicas, replicas):
+            pod = f"{workload.key}-new-{number}"
+            target = self._placer.place(pod, shape, self._roster.preference(workload.key))
+            if isinstance(target, Failure):
+                unplaced.append(Unplaced(pod=pod, reason=target.reason, why=target.why))
+                continue
+            self._roster.add(workload, pod)
+            placed += 1
+        least = spec.replicas if spec.replicas is not None else sizing.floor(spec)
+        final = max(workload.replicas + placed, min(least, replicas))
+        if final > workload.replicas:
+            moves.append(
+                Move(
+                    kind=Lever.REPLICATE,
+                    subject=f"workload/{workload.key}",
+                    source=str(workload.replicas),
+                    target=str(final),
+                    replicas=final,
+                    reason=self._why(workload, replicas, size),
+                    rejected=rejected or self._not_resized(workload),
+                )
+            )
+        return final
+
+    def fewer(self, workload: Workload, replicas: int, moves: list[Move]) -> None:
+        """Takes away replicas: those that the ReplicaSet controller would pick first."""
+        surplus = workload.replicas - replicas
+        pods = self._roster.pods(workload)
+        crowd = Counter(pod.node for pod in pods if pod.node)
+        # Unbound before bound, not ready before ready, crowded together before alone.
+        leaving = sorted(
+            pods,
+            key=lambda p: (p.node is not None, p.ready, -crowd[p.node or ""], -p.created, p.name),
+        )[:surplus]
+        self._roster.remove(workload, leaving)
+        moves.append(
+            Move(
+                kind=Lever.SHRINK,
+                subject=f"workload/{workload.key}",
+                source=str(workload.replicas),
+                target=str(replicas),
+                replicas=replicas,
+                reason=(
+                    f"spec.replicas fixes {replicas}"
+                    if workload.spec.replicas is not None
+                    else f"{replicas} replicas carry the peak of the last "
+                    f"{workload.spec.scale_down_after:.0f} s"
+                    if workload.replicas <= workload.spec.scale_out.max
+                    else f"scaleOut.max is {workload.spec.scale_out.max}"
+                ),
+            )
+        )
+
+    def _shape(self, workload: Workload, size: Size) -> PodShape:
+        """A new replica as it will be: it starts at the template's size and is then resized."""
+        template = workload.template
+        assert template is not None
+        if workload.spec.scale_up is None:
+            return template
+        start = workload.template_size
+        to = Size(cpu=max(start.cpu, size.cpu), memory=max(start.memory, size.memory))
+        if (to.cpu, to.memory) == (start.cpu, start.memory):
+            return template
+        return msgspec.structs.replace(
+            template,
+            key=f"{template.key}@{to.cpu}/{to.memory}",
+            requests=changed(template.requests, start, to),
+        )
+
+    def _why(self, workload: Workload, replicas: int, size: Size) -> str:
+        spec, demand = workload.spec, workload.demand
+        if spec.replicas is not None:
+            return f"spec.replicas fixes {spec.replicas}"
+        if replicas <= sizing.floor(spec):
+            if spec.redundancy.survive + 1 > spec.scale_out.min:
+                return (
+                    f"surviving {spec.redundancy.survive} {spec.redundancy.across}(s) takes "
+                    f"{replicas} replicas (out for redundancy)"
+                )
+            return f"scaleOut.min is {spec.scale_out.min}"
+        if demand is None:
+            return f"{replicas} replicas are wanted"
+        return (
+            f"load is {wording.size(Size(cpu=demand.cpu, memory=demand.memory))}; that takes "
+            f"{replicas} replicas of {wording.size(size)} (out for throughput)"
+        )
+
+    def _not_resized(self, workload: Workload) -> tuple[Rejected, ...]:
+        """Why the replicas that there are do not just grow: they would not be enough."""
+        spec = workload.spec
+        if spec.scale_up is None:
+            message = "no scaleUp range is given, so replicas keep their size"
+        elif workload.demand is not None and spec.replicas is None:
+            largest = Size(cpu=spec.scale_up.cpu.max, memory=spec.scale_up.memory.max)
+            message = (
+                f"{workload.replicas} replicas of the largest size ({wording.size(largest)}) "
+                "would not carry it"
+            )
+        else:
+            return ()
+        return (
+            Rejected(
+                lever=Lever.RESIZE,
+                subject=f"workload/{workload.key}",
+                reason=Reason.AT_MAX_SIZE,
+                message=message,
+            ),
+        )

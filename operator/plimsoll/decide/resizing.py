@@ -1,0 +1,187 @@
+"""Replicas made larger or smaller in place (levers Resize and Shrink)."""
+
+from __future__ import annotations
+
+from plimsoll.decide import wording
+from plimsoll.decide.fleet import Bin
+from plimsoll.decide.placing import Placer, Story
+from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size
+from plimsoll.decide.roster import Roster
+from plimsoll.world.snapshot import Pod, Resources, Workload
+
+DOWN_PERCENT = 90
+"""A replica is made smaller only below this share of its size: a dead band against noise."""
+
+
+class Resizing:
+    """Resizes replicas on the placer's fleet, growing their VMs if need be."""
+
+    def __init__(self, placer: Placer, roster: Roster) -> None:
+        self._placer = placer
+        self._fleet = placer.fleet
+        self._roster = roster
+
+    def up(
+        self, workload: Workload, size: Size, moves: list[Move]
+    ) -> tuple[tuple[Rejected, ...], Size | None]:
+        """Grows every replica that is too small; answers what could not be, and how much."""
+        if workload.spec.scale_up is None:
+            return (), None
+        rejected: list[Rejected] = []
+        missing_cpu = missing_memory = 0
+        for pod in self._roster.pods(workload):
+            now = pod.size
+            if now is None or pod.key not in self._fleet.where or pod.node is None:
+                continue
+            if now.cpu >= size.cpu and now.memory >= size.memory:
+                continue
+            to = Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
+            refusal = self._make_room(pod, now, to)
+            if refusal is not None:
+                rejected.append(
+                    Rejected(
+                        lever=Lever.RESIZE,
+                        subject=f"pod/{pod.key}",
+                        reason=refusal.guard,
+                        message=refusal.message,
+                    )
+                )
+                self._placer.refuse(refusal)
+                missing_cpu += to.cpu - now.cpu
+                missing_memory += to.memory - now.memory
+                continue
+            moves.append(self._move(workload, pod, now, to))
+        missing = Size(cpu=missing_cpu, memory=missing_memory) if rejected else None
+        return tuple(rejected[:4]), missing
+
+    def down(self, workload: Workload, size: Size, moves: list[Move]) -> None:
+        if workload.spec.scale_up is None:
+            return
+        for pod in self._roster.pods(workload):
+            now = pod.size
+            if now is None or pod.key not in self._fleet.where or pod.resize_refused:
+                continue
+            cpu, memory = _lower(now.cpu, size.cpu), _lower(now.memory, size.memory)
+            # Kubernetes resizes memory downwards only best-effort, never below use; that is
+            # the kubelet's check. A restart to become smaller is never worth it.
+            if (cpu, memory) == (now.cpu, now.memory) or pod.restart_on_resize:
+                continue
+            to = Size(cpu=cpu, memory=memory)
+            target = self._fleet.bins[self._fleet.where[pod.key]]
+            self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
+            moves.append(
+                Move(
+                    kind=Lever.SHRINK,
+                    subject=f"pod/{pod.key}",
+                    source=wording.amount(now),
+                    target=wording.size(to),
+                    host=target.host,
+                    size=to,
+                    uid=pod.uid,
+                    reason=f"the peak of the last {workload.spec.scale_down_after:.0f} s fits "
+                    f"into {wording.size(to)} a replica",
+                )
+            )
+
+    def all_can_be(self, workload: Workload, size: Size, replicas: int) -> bool:
+        """Whether enough of the replicas can be so large where they are."""
+        able = 0
+        for pod in self._roster.pods(workload):
+            now = pod.size
+            if now is None or pod.key not in self._fleet.where:
+                able += 1
+                continue
+            to = Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
+            target = self._fleet.bins[self._fleet.where[pod.key]]
+            if not isinstance(self._room_for(pod, target, now, to), Refusal):
+                able += 1
+        return able >= min(replicas, len(self._roster.pods(workload)))
+
+    def _move(self, workload: Workload, pod: Pod, now: Resources, to: Size) -> Move:
+        target = self._fleet.bins[self._fleet.where[pod.key]]
+        waits = target.name in self._placer.grown or (
+            target.vm is not None and not target.vm.resized
+        )
+        return Move(
+            kind=Lever.RESIZE,
+            subject=f"pod/{pod.key}",
+            source=wording.amount(now),
+            target=wording.size(to),
+            host=target.host,
+            size=to,
+            uid=pod.uid,
+            reason=self._why(workload, to),
+            rejected=(
+                Rejected(
+                    lever=Lever.REPLICATE,
+                    subject=f"workload/{workload.key}",
+                    reason=Reason.COSTLIER,
+                    message="the replicas are below their largest size; growing them in place "
+                    "starts no container and needs no further berth",
+                ),
+            ),
+            deferred=f"waits until VM {target.name} has grown" if waits else "",
+        )
+
+    def _make_room(self, pod: Pod, now: Resources, to: Size) -> Refusal | None:
+        """Takes the room for a larger replica, growing its VM if need be."""
+        target = self._fleet.bins[self._fleet.where[pod.key]]
+        outcome = self._room_for(pod, target, now, to)
+        if isinstance(outcome, Refusal):
+            return outcome
+        if outcome is not None:
+            self._placer.grow(
+                target,
+                outcome,
+                Story(
+                    reason=f"{pod.key} needs {wording.size(to)} and the VM is at its load line",
+                    rejected=(
+                        Rejected(
+                            lever=Lever.LOAD,
+                            subject=f"vm/{target.name}",
+                            reason=Reason.LOAD_LINE,
+                            message="the larger replica would be above the load line",
+                        ),
+                    ),
+                ),
+            )
+        self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
+        return None
+
+    def _room_for(self, pod: Pod, target: Bin, now: Resources, to: Size) -> Refusal | Size | None:
+        """None: it fits as is; a size: if the VM grows to it; a refusal: it does not."""
+        subject = f"pod/{pod.key}"
+        if pod.resize_refused:
+            return Refusal(guard=Reason.UNSCHEDULABLE, subject=subject, message=pod.resize_refused)
+        if target.vm is not None and (target.vm.lost or not target.vm.ready):
+            return Refusal(
+                guard=Reason.NOT_READY, subject=subject, message=f"VM {target.name} is not ready"
+            )
+        more = Resources(cpu=to.cpu - now.cpu, memory=to.memory - now.memory)
+        fits_cpu = not more.cpu or target.cpu_used + more.cpu <= target.line_cpu
+        fits_memory = not more.memory or target.memory_used + more.memory <= target.line_memory
+        if fits_cpu and fits_memory:
+            return None
+        return self._placer.grow_for(target, more, extra_pod=False)
+
+    def _why(self, workload: Workload, to: Size) -> str:
+        demand = workload.demand
+        if demand is None:
+            return f"scaleUp.min is {wording.size(to)}"
+        return (
+            f"load is {wording.size(Size(cpu=demand.cpu, memory=demand.memory))} over "
+            f"{len(self._roster.pods(workload))} replicas; a replica grows first"
+        )
+
+
+def _lower(now: int, wanted: int) -> int:
+    return wanted if wanted * 100 <= now * DOWN_PERCENT else now
+
+
+def changed(total: Resources, before: Resources, after: Size) -> Resources:
+    """Requests of a pod whose steered container goes from one size to another."""
+    return Resources(
+        cpu=total.cpu - before.cpu + after.cpu,
+        memory=total.memory - before.memory + after.memory,
+        extended=total.extended,
+    )
