@@ -35,8 +35,8 @@ def assemble(objects: Objects, observations: Observations, now: float) -> snapsh
     """The world in the decision's own terms.
 
     Equal objects give equal snapshots, whatever their order. ``now`` (seconds since
-    the epoch) is the moment of which the snapshot speaks: launches that it lies
-    past are not held back any more.
+    the epoch) is the moment of which the snapshot speaks: what was measured or refused
+    too long before it does not count.
     """
     shapes = Shapes(objects.runtime_classes, objects.priority_classes)
     index = Index(objects)
@@ -55,9 +55,9 @@ def assemble(objects: Objects, observations: Observations, now: float) -> snapsh
     return snapshot.Snapshot(
         hypervisors=hypervisors,
         pools=_pools(objects, observations, shapes),
-        vms=vms_of(objects, observations, hypervisors, pods),
+        vms=vms_of(objects, observations, hypervisors, pods, now),
         pods=tuple(pods),
-        workloads=workloads_of(objects, observations, shapes, index),
+        workloads=workloads_of(objects, observations, shapes, index, now),
         budgets=_budgets(objects.budgets),
         namespaces=_namespaces(objects.namespaces, pods),
     )

@@ -19,8 +19,11 @@ from plimsoll.world.pods import held_by_annotation
 from plimsoll.world.requests import amounts, resources
 
 _SCALE_DOWN_DISABLED: Final = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
-_SEEN_MEMORY_PERCENT: Final = 85
+_SEEN_MEMORY_PERCENT: Final = 70
 """Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
+_FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
+_REFUSAL_HOLDS: Final = 600.0
+"""Seconds for which a refused size is not asked for again, where it may come to be granted."""
 
 
 def hypervisors_of(objects: Objects, observations: Observations) -> tuple[snapshot.Hypervisor, ...]:
@@ -129,6 +132,7 @@ def vms_of(
     observations: Observations,
     hypervisors: Iterable[snapshot.Hypervisor],
     pods: Iterable[snapshot.Pod],
+    now: float,
 ) -> tuple[snapshot.Vm, ...]:
     """VMs and foreign nodes by name.
 
@@ -147,7 +151,7 @@ def vms_of(
         for vmnode in objects.vmnodes:
             node = nodes.get(vmnode.metadata.name)
             host = hosts.get((vmnode.spec.hypervisor, _host_of(vmnode)))
-            yield _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host)
+            yield _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host, now)
         for name, node in nodes.items():
             if name not in ours:
                 yield _foreign(node)
@@ -165,7 +169,9 @@ def _is_node_of(node: wire.Node, vmnode: VMNode) -> bool:
     return identity is None or not uuid or uuid.lower() == identity.uuid.lower()
 
 
-def _vm(vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None) -> snapshot.Vm:
+def _vm(
+    vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None, now: float
+) -> snapshot.Vm:
     meta, spec, status = vmnode.metadata, vmnode.spec, vmnode.status
     host_name = _host_of(vmnode)
     zone = (host.zone if host is not None else "") or spec.zone
@@ -218,22 +224,32 @@ def _vm(vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None) -> s
         lost=lost or (host is not None and host.state in ("Down", "Isolated")),
         created=_seconds(meta.creation_timestamp),
         held=_held(annotations),
+        hot_add_refused=_hot_add_refused(vmnode, now),
     )
 
 
 def _shows_size(vmnode: VMNode, node: wire.Node) -> bool:
-    """Whether the node has come to the size wanted, as far as its own numbers tell."""
+    """Whether the node has come to the size wanted."""
     status, size = vmnode.status, vmnode.spec.size
-    if status is not None and (
-        status.phase is Phase.RESIZING or (status.size is not None and status.size != size)
-    ):
-        return False
+    if status is not None and status.size is not None:
+        # The life cycle stays in Resizing until the node's capacity shows the size.
+        return status.phase is not Phase.RESIZING and status.size == size
     capacity = amounts(node.status.capacity or node.status.allocatable)
     memory = capacity.get("memory", 0)
     return (
         capacity.get("cpu", 0) == size.cpu * 1000
         and size.memory * _SEEN_MEMORY_PERCENT <= memory * 100 <= size.memory * 100
     )
+
+
+def _hot_add_refused(vmnode: VMNode, now: float) -> str:
+    """Why the VM did not get a size: for good, or not long ago."""
+    for condition in vmnode.status.conditions if vmnode.status is not None else ():
+        if condition.type == "Resized" and condition.status == "False":
+            since = _seconds(condition.last_transition_time)
+            if condition.reason in _FOR_GOOD or now - since < _REFUSAL_HOLDS:
+                return condition.message
+    return ""
 
 
 def _foreign(node: wire.Node) -> snapshot.Vm:

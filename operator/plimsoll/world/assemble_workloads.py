@@ -9,10 +9,11 @@ from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.owners import Index, key_of, made_by, target_of
 from plimsoll.world.pods import Shapes, steered_container
 from plimsoll.world.requests import container_requests, resources
+from plimsoll.world.usage import STALE_AFTER
 
 
 def workloads_of(
-    objects: Objects, observations: Observations, shapes: Shapes, index: Index
+    objects: Objects, observations: Observations, shapes: Shapes, index: Index, now: float
 ) -> tuple[snapshot.Workload, ...]:
     """Workloads by key, each with its target or with why it cannot be steered."""
     controllers = {
@@ -31,7 +32,10 @@ def workloads_of(
             or index.problems.get(key_of(workload))
             or _problem(workload, target)
         )
-        result.append(_workload(workload, target, problem, observations, shapes, index))
+        demand = observations.demands.get(key_of(workload))
+        if demand is not None and now - demand.at > STALE_AFTER:
+            demand = None
+        result.append(_workload(workload, target, problem, demand, shapes, index))
     return tuple(result)
 
 
@@ -63,12 +67,11 @@ def _workload(
     workload: ContainerWorkload,
     target: wire.Controller | None,
     problem: str,
-    observations: Observations,
+    demand: snapshot.Demand | None,
     shapes: Shapes,
     index: Index,
 ) -> snapshot.Workload:
     namespace, kind, name = target_of(workload)
-    key = key_of(workload)
     template, size, overhead = None, snapshot.Resources(), snapshot.Resources()
     if target is not None:
         template = shapes.of_template(index.template_of(target), namespace)
@@ -88,7 +91,7 @@ def _workload(
         template=template,
         template_size=size,
         overhead=overhead,
-        demand=observations.demands.get(key),
+        demand=demand,
         problem=problem,
     )
 
