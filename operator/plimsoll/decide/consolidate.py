@@ -49,11 +49,19 @@ class Consolidation:
         """All levers that give back, pool by pool."""
         found = self._respread()
         for name in sorted(self._fleet.pools):
-            if not any(b.vm is not None and b.vm.lost for b in self._fleet.of_pool(name)):
+            if not self._needs_all(self._fleet.pools[name]):
                 found += self._retire(self._fleet.pools[name])
         for name in sorted(self._fleet.pools):
             found += self._shrink(self._fleet.pools[name])
         return found
+
+    def _needs_all(self, pool: Pool) -> bool:
+        """Whether a VM is lost, or the promise lacks VMs: no time to give any back."""
+        if any(b.vm is not None and b.vm.lost for b in self._fleet.of_pool(pool.name)):
+            return True
+        hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
+        restarts = hypervisor is not None and hypervisor.capabilities.high_availability
+        return not restarts and survival.broken(self._fleet, pool.name) != ""
 
     def _under_way(self, pool: Pool) -> str:
         """What of the pool is on its way and must arrive before anything is given back."""
@@ -120,6 +128,7 @@ class Consolidation:
             return None
         kept_before = [w for w in self._snapshot.workloads if self._roster.redundancy(w)[0]]
         survived = survival.kept(self._fleet)
+        uneven = set(self._placer.filters.spread_violations())
         trial = _Trial()
         for pod in sorted(pods, key=_largest_first):
             if not self._rehome(pod, target, trial):
@@ -139,6 +148,12 @@ class Consolidation:
         self._fleet.close(target.name)
         if refusal is None:
             refusal = self._promise_broken(target, kept_before, survived)
+        if refusal is None and not uneven.issuperset(self._placer.filters.spread_violations()):
+            refusal = Refusal(
+                guard=Reason.SPREAD,
+                subject=f"vm/{target.name}",
+                message="its containers would be unevenly spread elsewhere",
+            )
         if refusal is None and saved <= cost.DISRUPTION_PENALTY * len(pods):
             refusal = Refusal(
                 guard=Reason.COSTLIER,

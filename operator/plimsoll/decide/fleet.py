@@ -152,6 +152,8 @@ class Fleet:
         self.hypervisors = {h.name: h for h in snapshot.hypervisors}
         self.topology = Topology(snapshot.namespaces)
         self.bins: dict[str, Bin] = {}
+        self.names = {vm.name for vm in snapshot.vms}
+        """Of all VMs, those to be launched and those to be retired included."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
         self.version = 0
@@ -224,6 +226,7 @@ class Fleet:
         self.version += 1
         self.bins_version += 1
         self.bins[target.name] = target
+        self.names.add(target.name)
         room = self.room(target.hypervisor, target.host)
         room.take(target.cpu, target.memory)
         room.vms += 1

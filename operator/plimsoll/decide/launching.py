@@ -61,9 +61,12 @@ def sites(fleet: Fleet, pool: Pool, now: float) -> Iterator[Site]:
 
 
 def free_name(fleet: Fleet, pool: Pool) -> str:
-    """``<pool>-<n>`` with the smallest number that nothing uses."""
+    """``<pool>-<n>`` with the smallest number that nothing uses.
+
+    A VM that this very plan retires still has its name: it must be gone first.
+    """
     number = 1
-    while f"{pool.name}-{number}" in fleet.bins:
+    while f"{pool.name}-{number}" in fleet.names:
         number += 1
     return f"{pool.name}-{number}"
 

@@ -158,17 +158,19 @@ class Placer:
             return outcome
         return Refusal(guard=outcome[0], subject=f"vmpool/{pool}", message=outcome[1])
 
-    def grow_spare(self, target: Bin) -> bool:
-        """Makes a VM one step larger; False if it, or its host, allows none."""
+    def step(self, target: Bin, cpu: int, memory: int) -> bool:
+        """Changes a VM's size by so many steps; False if its pool or its host does not allow."""
         assert target.pool is not None
-        cpu, memory = target.pool.spec.size.cpu, target.pool.spec.size.memory
+        cpus, bytes_ = target.pool.spec.size.cpu, target.pool.spec.size.memory
         size = Size(
-            cpu=min(cpu.max * 1000, target.cpu + cpu.step * 1000),
-            memory=min(memory.max, target.memory + memory.step),
+            cpu=target.cpu + cpu * cpus.step * 1000, memory=target.memory + memory * bytes_.step
+        )
+        offered = (
+            cpus.min * 1000 <= size.cpu <= cpus.max * 1000
+            and bytes_.min <= size.memory <= bytes_.max
         )
         room = self.fleet.room(target.hypervisor, target.host)
-        same = size == Size(cpu=target.cpu, memory=target.memory)
-        if same or not room.has(size.cpu - target.cpu, size.memory - target.memory):
+        if not offered or not room.has(size.cpu - target.cpu, size.memory - target.memory):
             return False
         self.fleet.resize_bin(target, size)
         return True

@@ -73,8 +73,6 @@ class _Planner:
         self._right_size()
         consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
         given_back = consolidation.moves()
-        # Fewer VMs may be easier to keep a promise with than many.
-        self._fill_for_survival()
         moves = [
             *self._load_moves(),
             *outcome.moves,
@@ -205,38 +203,53 @@ class _Planner:
             hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
             if hypervisor is None or hypervisor.capabilities.high_availability:
                 continue
-            if survival.broken(self._fleet, name) and self._grow_for_survival(name):
-                continue
-            opened: list[Bin] = []
+            spares: list[Bin] = []
             while broken := survival.broken(self._fleet, name):
+                if self._grow_for_survival(name, f"survive.hosts: {broken}"):
+                    break
                 spare = self._placer.launch_empty(name, f"survive.hosts: {broken}")
                 if isinstance(spare, Refusal):
+                    # Part of a remedy that does not heal is only cost.
+                    for spare in reversed(spares):
+                        self._placer.cancel_launch(spare)
                     break
-                opened.append(spare)
-                while survival.broken(self._fleet, name) and self._placer.grow_spare(spare):
-                    pass
-            if survival.broken(self._fleet, name):
-                # Part of a remedy that does not heal is only cost.
-                for spare in reversed(opened):
-                    self._placer.cancel_launch(spare)
+                spares.append(spare)
 
-    def _grow_for_survival(self, name: str) -> bool:
-        """Whether one VM made larger would do; it is then made so."""
-        for target in self._fleet.of_pool(name):
-            if guards.grow(self._fleet, target, cpu=True, memory=True) is not None:
-                continue
-            before = Size(cpu=target.cpu, memory=target.memory)
-            broken = survival.broken(self._fleet, name)
-            while survival.broken(self._fleet, name) and self._placer.grow_spare(target):
-                pass
+    def _grow_for_survival(self, name: str, reason: str) -> bool:
+        """Whether the pool's VMs made larger would do; they are then made no larger than needed."""
+        targets = [
+            b
+            for b in self._fleet.of_pool(name)
+            if guards.grow(self._fleet, b, cpu=True, memory=True) is None
+        ]
+        before = {b.name: Size(cpu=b.cpu, memory=b.memory) for b in targets}
+        for cpu, memory in ((0, 1), (1, 0), (1, 1)):
+            while survival.broken(self._fleet, name):
+                if sum(self._placer.step(b, cpu, memory) for b in targets) == 0:
+                    break
+            if not survival.broken(self._fleet, name):
+                break
+            for target in targets:
+                self._fleet.resize_bin(target, before[target.name])
+        else:
+            return False
+        for target in targets:
+            for cpu, memory in ((-1, 0), (0, -1)):
+                while target.cpu > before[target.name].cpu * -cpu and (
+                    target.memory > before[target.name].memory * -memory
+                ):
+                    at = Size(cpu=target.cpu, memory=target.memory)
+                    if not self._placer.step(target, cpu, memory):
+                        break
+                    if survival.broken(self._fleet, name):
+                        self._fleet.resize_bin(target, at)
+                        break
+        for target in targets:
             after = Size(cpu=target.cpu, memory=target.memory)
-            healed = not survival.broken(self._fleet, name)
-            self._fleet.resize_bin(target, before)
-            if healed:
-                story = Story(reason=f"survive.hosts: {broken}", rejected=())
-                self._placer.grow(target, after, story)
-                return True
-        return False
+            if after != before[target.name]:
+                self._fleet.resize_bin(target, before[target.name])
+                self._placer.grow(target, after, Story(reason=reason, rejected=()))
+        return True
 
     def _load_moves(self) -> list[Move]:
         """Berths: raised for what is to be placed, lowered to use where use is over the line."""
