@@ -105,18 +105,21 @@ class Site:
                 stop.set()
 
     @asynccontextmanager
-    async def simulator_process(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def simulator_process(
+        self, *options: str, kubeconfig: Path | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
         """The simulator as a process of its own; killed at the end."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "plimsoll.simulator.cli", "--no-metrics"),
-            *("--kubeconfig", self.kubeconfig, "--namespace", self.name),
+            *(sys.executable, "-m", "plimsoll.simulator", *(options or ("--no-metrics",))),
+            *("--kubeconfig", str(kubeconfig or self.kubeconfig), "--namespace", self.name),
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             yield process
         finally:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+            await process.communicate()
 
     async def set(self, kube: Kube, **settings: Any) -> None:
         """Changes ``spec.simulated``."""

@@ -181,21 +181,22 @@ class DataCentre:
         return True
 
     async def _advance(self, work: _Work) -> None:
+        """Shows on the node what the record says; then lets time act on the record.
+
+        Nothing is lost by breaking off in between: the step stays due.
+        """
         stored, spec = work
         vm, now = stored.vm, self._clock()
+        step = self._kubelets.step_due(vm, physics.alive(vm, spec))
+        zone = next((h.zone for h in simulated(spec).hosts if h.name == vm.host), "")
+        if await self._kubelets.take(step, vm, zone, now):
+            vm = msgspec.structs.replace(vm, registered=True)
         destination = ""
         if physics.restart_due(vm, spec, now):
             destination = await self._destination(vm, spec, now)
         after = physics.advance(vm, spec, now, destination)
-        subject = after or vm
-        alive = after is not None and physics.alive(after, spec)
-        step = self._kubelets.step_due(subject, alive)
-        if step is Step.CLASH:
-            log.warning("VM %s cannot join: another machine's node has its name", subject.name)
-        zone = next((h.zone for h in simulated(spec).hosts if h.name == subject.host), "")
-        # The node first: were it the record, a crash in between would lose the step.
-        if await self._kubelets.take(step, subject, zone, now) and after is not None:
-            after = msgspec.structs.replace(after, registered=True)
+        if after and self._kubelets.step_due(after, physics.alive(after, spec)) is Step.CLASH:
+            log.warning("VM %s cannot join: another machine's node has its name", after.name)
         await self._store(stored, after)
 
     async def _destination(self, vm: VmRecord, spec: HypervisorSpec, now: float) -> str:

@@ -1,0 +1,7 @@
+"""``python -m plimsoll.simulator`` is ``plimsoll simulate``."""
+
+import typer
+
+from plimsoll.simulator.cli import simulate
+
+typer.run(simulate)
