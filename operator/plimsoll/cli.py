@@ -66,6 +66,42 @@ def plan(
 
 
 @app.command()
+def run(
+    kubeconfig: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads annotations at run time
+        typer.Option(help="Cluster to operate. Default: as kubectl finds it, or the pod's own."),
+    ] = None,
+    context: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Context of the kubeconfig. Default: the current one."),
+    ] = None,
+    namespace: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The operator's own namespace. Default: plimsoll-system."),
+    ] = None,
+    log_level: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR. Default: INFO."),
+    ] = None,
+) -> None:
+    """Run the operator until it is interrupted.
+
+    Every setting can be given as a variable PLIMSOLL_* too, such as PLIMSOLL_HTTP_PORT; an
+    option goes before its variable.
+    """
+    from plimsoll.run import main
+    from plimsoll.settings import Settings, SettingsError
+
+    try:
+        settings = Settings.load(
+            kubeconfig=kubeconfig, context=context, namespace=namespace, log_level=log_level
+        )
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+    raise typer.Exit(main(settings))
+
+
+@app.command()
 def crds(
     directory: Annotated[
         Path, typer.Argument(metavar="DIRECTORY", help="Where to write; made if need be.")
