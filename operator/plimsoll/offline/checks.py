@@ -13,9 +13,13 @@ from typing import Final
 
 import msgspec
 
+from plimsoll.api import ContainerWorkload, Hypervisor, VMNode, VMPool
+from plimsoll.api.base import ObjectMeta
 from plimsoll.api.quantity import QuantityError, parse_bytes, parse_milli
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.world import wire
+
+Own = Hypervisor | VMPool | VMNode | ContainerWorkload
 
 Finding = tuple[str, str, str]
 
@@ -32,7 +36,7 @@ class Checker:
     def __init__(self) -> None:
         self._good: set[bytes] = set()
 
-    def check(self, value: wire.Object) -> Iterator[Finding]:
+    def check(self, value: wire.Object | Own) -> Iterator[Finding]:
         """Everything that is wrong with an object."""
         yield from _meta(value.metadata)
         match value:
@@ -86,7 +90,7 @@ def step(key: str) -> str:
     return f".{key}" if _PLAIN.fullmatch(key) else f"[{json.dumps(key)}]"
 
 
-def _meta(meta: wire.Meta) -> Iterator[Finding]:
+def _meta(meta: wire.Meta | ObjectMeta) -> Iterator[Finding]:
     if not meta.name:
         yield ".metadata.name", "is missing", "give the object a name"
     yield from _moment(meta.creation_timestamp, ".metadata.creationTimestamp")

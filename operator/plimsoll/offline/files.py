@@ -13,7 +13,7 @@ from plimsoll.api import ContainerWorkload, Hypervisor, VMNode, VMPool
 from plimsoll.api.validate import InvalidObject, validate
 from plimsoll.offline import documents, expand, measurements
 from plimsoll.offline.budgets import with_status
-from plimsoll.offline.checks import Checker
+from plimsoll.offline.checks import Checker, Own
 from plimsoll.offline.decoding import DecodingError, decode
 from plimsoll.offline.documents import Document
 from plimsoll.offline.kinds import WANTED, group_of, is_own, unknown
@@ -25,7 +25,6 @@ T = TypeVar("T")
 
 _MOST_NAMED: Final = 5
 
-Own = Hypervisor | VMPool | VMNode | ContainerWorkload
 Key = tuple[str, str, str]
 """Kind, namespace (empty for cluster-wide objects) and name."""
 
@@ -100,12 +99,9 @@ class _Found:
         except DecodingError as error:
             self._wrong(document, _name_of(document), *error.misfit)
             return None
-        findings = list(self._checker.check(value))
-        for finding in findings:
-            self._wrong(document, value.metadata.name, *finding)
         if isinstance(value, wire.Controller):
             value = msgspec.structs.replace(value, kind=document.kind)
-        return None if findings else value
+        return value if self._good(document, value) else None
 
     def _own(self, document: Document) -> Own | None:
         try:
@@ -114,11 +110,13 @@ class _Found:
             for problem in error.problems:
                 self._wrong(document, _name_of(document), *problem)
             return None
-        if not value.metadata.name:
-            remedy = "give the object a name"
-            self._wrong(document, "", ".metadata.name", "is missing", remedy)
-            return None
-        return value
+        return value if self._good(document, value) else None
+
+    def _good(self, document: Document, value: wire.Object | Own) -> bool:
+        findings = list(self._checker.check(value))
+        for finding in findings:
+            self._wrong(document, value.metadata.name, *finding)
+        return not findings
 
     def _keep(self, key: Key, value: wire.Object | Own, document: Document) -> None:
         known = self._objects.setdefault(key, value)

@@ -1,10 +1,11 @@
 """YAML as Kubernetes reads it, into plain values that JSON can carry.
 
 Built straight from libyaml's events, which takes a quarter of the time of
-PyYAML's own constructors: cluster dumps are large. Scalars resolve as in the
-API machinery (YAML 1.1 without dates and base 60): ``yes`` is a boolean, ``0644`` is
-octal, a date stays text. Keys are always text. Unlike PyYAML, a key that is given
-twice is an error, and aliases cannot be used to blow a small file up.
+PyYAML's own constructors: cluster dumps are large. Plain scalars mean what they mean to
+``kubectl`` (YAML 1.1: ``yes`` is a boolean, ``0644`` is octal), with what libraries do not
+agree on (dates, base 60, ``y`` and ``n``, ``08``, ``1e3``) left as text, which is what whoever
+wrote it without quotes meant; quantities are read from text anyway. Keys are always text.
+Unlike in PyYAML, a key that is given twice is an error, and aliases cannot blow a small file up.
 """
 
 from __future__ import annotations
@@ -24,17 +25,11 @@ MOST_DEPTH: Final = 100
 
 _CONSTANTS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(
-        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True
-    ),
-    **dict.fromkeys(
-        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False
-    ),
+    **dict.fromkeys(("yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
+    **dict.fromkeys(("no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
 }
-_INTEGER: Final = re.compile(
-    r"[+-]?(?:0[bB][01]+|0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0|[1-9][0-9]*)", re.ASCII
-)
-_FLOAT: Final = re.compile(r"[+-]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?(?:0b[01]+|0x[0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
+_FLOAT: Final = re.compile(r"[+-]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][+-][0-9]+)?", re.ASCII)
 _TAG: Final = "tag:yaml.org,2002:"
 
 
@@ -184,7 +179,7 @@ def _plain(text: str) -> str | int | float | bool | None:
 
 def _integer(digits: str) -> int:
     unsigned = digits.lstrip("+-").lower()
-    if len(unsigned) > 1 and unsigned[0] == "0" and unsigned[1] not in "box":
+    if len(unsigned) > 1 and unsigned[0] == "0" and unsigned[1] not in "bx":
         unsigned = f"0o{unsigned[1:]}"
     return int(unsigned, 0) * (-1 if digits[0] == "-" else 1)
 

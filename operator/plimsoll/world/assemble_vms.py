@@ -304,4 +304,8 @@ def _observed(vm: snapshot.Vm, observations: Observations, newest_pod: float) ->
 
 
 def _seconds(text: str | None) -> float:
-    return parse_rfc3339(text) if text else 0.0
+    """Seconds of a moment in an object of ours; whatever else may stand there is no moment."""
+    try:
+        return parse_rfc3339(text) if text else 0.0
+    except ValueError:
+        return 0.0
