@@ -207,8 +207,8 @@ def test_kinds_that_do_not_matter_are_skipped_and_counted(write: Write) -> None:
         other("batch/v1", "CronJob"),
     )
     assert load([path]).notes == (
-        "CronJobs are ignored: pods of runs to come are not planned for.",
-        "Kinds that no decision rests on were skipped: Anything (1), Service (2).",
+        "CronJobs are ignored: pods of runs to come are not planned for",
+        "Kinds that no decision rests on were skipped: Anything (1), Service (2)",
     )
 
 
@@ -219,7 +219,7 @@ def test_pods_on_nodes_outside_the_files_are_told(write: Write) -> None:
     )
     assert load([path]).notes == (
         "Pods that are bound to nodes outside the files (1, on elsewhere) count as replicas, not "
-        "as load.",
+        "as load",
     )
 
 

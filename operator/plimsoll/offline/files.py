@@ -192,7 +192,7 @@ class _Found:
         pools, hypervisors = self._of(VMPool), self._of(Hypervisor)
         if pools and not hypervisors:
             names = ", ".join(sorted({pool.spec.hypervisor for pool in pools}))
-            yield f"No Hypervisor is among the files; the pools name {names}."
+            yield f"No Hypervisor is among the files; the pools name {names}"
         nodes = {node.metadata.name for node in self._of(wire.Node)}
         elsewhere = Counter(
             pod.spec.node_name
@@ -202,13 +202,13 @@ class _Found:
         if elsewhere:
             yield (
                 f"Pods that are bound to nodes outside the files ({elsewhere.total()}, on "
-                f"{', '.join(sorted(elsewhere)[:_MOST_NAMED])}) count as replicas, not as load."
+                f"{', '.join(sorted(elsewhere)[:_MOST_NAMED])}) count as replicas, not as load"
             )
         if self._skipped["CronJob"]:
-            yield "CronJobs are ignored: pods of runs to come are not planned for."
+            yield "CronJobs are ignored: pods of runs to come are not planned for"
         others = [f"{kind} ({n})" for kind, n in sorted(self._skipped.items()) if kind != "CronJob"]
         if others:
-            yield f"Kinds that no decision rests on were skipped: {', '.join(others)}."
+            yield f"Kinds that no decision rests on were skipped: {', '.join(others)}"
 
 
 def _same(one: wire.Object | Own, other: wire.Object | Own) -> bool:

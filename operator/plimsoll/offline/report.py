@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from plimsoll.api.quantity import format_bytes, format_milli
 from plimsoll.decide.plan import Move, Plan, PlannedVm, Unplaced
 from plimsoll.world.snapshot import Snapshot
 
 Json = dict[str, Any]
+
+_MOST_NAMED: Final = 3
 
 
 class Report(NamedTuple):
@@ -81,17 +83,27 @@ def notes(report: Report) -> Iterator[str]:
     yield from report.plan.notes
     for pool in report.snapshot.pools:
         if pool.problem:
-            yield f"VMPool {pool.name} cannot be served: {pool.problem}."
+            yield f"VMPool {pool.name} cannot be served: {pool.problem}"
     for workload in report.snapshot.workloads:
         if workload.problem:
-            yield f"ContainerWorkload {workload.key} cannot be steered: {workload.problem}."
+            yield f"ContainerWorkload {workload.key} cannot be steered: {workload.problem}"
     for name, broken in sorted(report.plan.survival.items()):
-        yield f"VMPool {name} does not keep its survival promise: {broken}."
+        yield f"VMPool {name} does not keep its survival promise: {broken}"
     for verdict in report.plan.workloads:
         if not verdict.redundant:
-            yield f"ContainerWorkload {verdict.key} is not redundant: {verdict.message}."
-    for refusal in report.plan.refusals:
-        yield f"Not done, {refusal.subject}: {refusal.message} ({refusal.guard.value})."
+            yield f"ContainerWorkload {verdict.key} is not redundant: {verdict.message}"
+    yield from _refusals(report.plan)
+
+
+def _refusals(plan: Plan) -> Iterator[str]:
+    """What guards held back; those that say the same in one."""
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for refusal in plan.refusals:
+        subjects.setdefault((refusal.guard.value, refusal.message), []).append(refusal.subject)
+    for (guard, message), some in subjects.items():
+        named = ", ".join(some[:_MOST_NAMED])
+        more = f" and {len(some) - _MOST_NAMED} more" if len(some) > _MOST_NAMED else ""
+        yield f"Not done ({guard}): {message}: {named}{more}"
 
 
 class Line(NamedTuple):
