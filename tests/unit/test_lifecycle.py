@@ -355,6 +355,7 @@ CASES = (
     Case("taken back", S(record(D), node=node(cordoned=True)), D, Uncordon),
     Case("taken back, open", S(record(D), node=node()), Y),
     # Deleting
+    Case("found without identity", S(record(X, deleting=True, identity=False)), X),
     Case("delete VM", S(record(X, deleting=True), node=node()), X, DeleteVm),
     Case("being deleted by hypervisor", S(record(X, deleting=True), vm(PowerState.DELETING)), X),
     Case("delete unknown", S(record(X, deleting=True), UNKNOWN, node()), X,

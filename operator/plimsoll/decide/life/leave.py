@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plimsoll.api.vmnode import Phase
+from plimsoll.api.vmnode import Identity, Phase
 from plimsoll.decide.life.making import DRAINED, RESIZED, pace, step, wait
 from plimsoll.decide.life.situation import Situation
 from plimsoll.decide.life.steps import (
@@ -99,6 +99,13 @@ def delete_record(s: Situation) -> Step:
 def delete(s: Situation) -> Step:
     """Nothing is to be saved from the VM any more."""
     return step(s, to=Phase.DELETING, message="deleting the VM", drop=(RESIZED, DRAINED))
+
+
+def identify(s: Situation) -> Step:
+    """Record the identity, so that its node is known when the VM is gone."""
+    assert s.vm is not None
+    identity = Identity(uuid=s.vm.uuid, provider_id=s.vm.provider_id)
+    return step(s, message="deleting the VM", recheck=0.0, changes={"identity": identity})
 
 
 def delete_vm(s: Situation) -> Step:
