@@ -15,6 +15,7 @@ from plimsoll.api import labels as names
 from plimsoll.decide.fleet import Bin, Fleet, smallest_size
 from plimsoll.decide.plan import Reason, Size
 from plimsoll.decide.selectors import node_selector_matches, untolerated
+from plimsoll.decide.topology import TermId
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import TopologySpreadConstraint
 
@@ -32,8 +33,8 @@ class Filters:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._static: dict[str, dict[str, Reason | None]] = {}
-        self._domains: dict[tuple[str, bytes], tuple[int, _Domains]] = {}
-        self._counted: dict[tuple[str, bytes], tuple[int, list[tuple[str, str]]]] = {}
+        self._domains: dict[tuple[str, TermId], tuple[int, _Domains]] = {}
+        self._counted: dict[tuple[str, TermId], tuple[int, list[tuple[str, str]]]] = {}
 
     def static(self, shape: PodShape, target: Bin) -> Reason | None:
         """Why the pod can never go there, whatever else is placed; None if it can."""
@@ -75,21 +76,22 @@ class Filters:
         )
 
     def spread_violations(self) -> Iterator[str]:
-        """Keys of pods whose hard spread constraint the final picture breaks."""
-        seen: dict[bytes, bool] = {}
+        """Keys of pods in a domain that, by their own rule, holds too many in the final picture."""
+        uneven: dict[tuple[str, TermId, str], bool] = {}
         for _, target in sorted(self._fleet.bins.items()):
             for key in sorted(target.pods):
                 shape = target.pods[key]
                 for constraint in shape.spread:
+                    domain = target.labels.get(constraint.topology_key)
+                    if domain is None:
+                        continue
                     term = self._fleet.topology.spread_term(constraint, shape.namespace)
-                    group = shape.key.encode() + term
-                    if group not in seen:
-                        domains = self._spread_domains(shape, constraint)
-                        # Only the fullest domains break the skew, yet moving any pod of
-                        # the group may mend it: they are placed anew together.
-                        most = max(domains.counts.values(), default=0)
-                        seen[group] = most - domains.least > constraint.max_skew
-                    if seen[group]:
+                    place = (shape.key, term, domain)
+                    if place not in uneven:
+                        found = self._spread_domains(shape, constraint)
+                        skew = found.counts.get(domain, 0) - found.least
+                        uneven[place] = skew > constraint.max_skew
+                    if uneven[place]:
                         yield key
                         break
 
@@ -134,7 +136,7 @@ class Filters:
         return found
 
     def _counted_nodes(
-        self, shape: PodShape, constraint: TopologySpreadConstraint, group: tuple[str, bytes]
+        self, shape: PodShape, constraint: TopologySpreadConstraint, group: tuple[str, TermId]
     ) -> list[tuple[str, str]]:
         """(node, domain) of every node that a constraint counts."""
         cached = self._counted.get(group)

@@ -67,8 +67,9 @@ class _Planner:
         outcome = self._workloads.decide()
         self._restore_lines()
         for _ in range(_SPREAD_ROUNDS):
+            settled = self._settle_spreads()
             self._fill_for_survival()
-            if not self._settle_spreads():
+            if not settled:
                 break
         self._right_size()
         consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
