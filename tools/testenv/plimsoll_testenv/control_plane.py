@@ -117,7 +117,11 @@ class ControlPlane:
             TestEnvError: with what kubectl wrote to standard error.
         """
         command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        # A cache of its own: what another control plane on the same port served is not served here.
+        env = os.environ | {"KUBECACHEDIR": str(self.directory / "kubectl-cache")}
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, env=env
+        )
         if done.returncode != 0:
             raise TestEnvError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
