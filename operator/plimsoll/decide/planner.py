@@ -67,9 +67,10 @@ class _Planner:
         outcome = self._workloads.decide()
         self._restore_lines()
         for _ in range(_SPREAD_ROUNDS):
-            settled = self._settle_spreads()
+            moved = self._settle_spreads()
+            vms = self._fleet.bins_version
             self._fill_for_survival()
-            if not settled:
+            if not moved and vms == self._fleet.bins_version:
                 break
         self._right_size()
         consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
@@ -224,9 +225,9 @@ class _Planner:
             if guards.grow(self._fleet, b, cpu=True, memory=True) is None
         ]
         before = {b.name: Size(cpu=b.cpu, memory=b.memory) for b in targets}
-        for cpu, memory in ((0, 1), (1, 0), (1, 1)):
+        for steps in (((0, 1),), ((1, 0),), ((0, 1), (1, 0))):
             while survival.broken(self._fleet, name):
-                if sum(self._placer.step(b, cpu, memory) for b in targets) == 0:
+                if sum(self._placer.step(b, *step) for b in targets for step in steps) == 0:
                     break
             if not survival.broken(self._fleet, name):
                 break
