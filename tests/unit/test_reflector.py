@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 import aio
 from faulty_api import FaultyApi, pod, status
@@ -92,6 +93,20 @@ def test_lists_in_pages_and_follows_changes(api: FaultyApi, tmp_path: Path) -> N
                 ("a", True, True),
                 ("b", True, False),
             ]
+            api.hang_up()
+            await aio.eventually(lambda: api.count(watch=True) == 2)
+            assert api.requests[-1].query["resourceVersion"] == str(api.version)
+
+    aio.run(scenario())
+
+
+def test_an_event_may_be_larger_than_what_comes_at_once(api: FaultyApi, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with bench_of(api, tmp_path) as bench:
+            await bench.sees("a", "b", "c")
+            api.put("a", nodeName="n" * 1_000_000)
+            await aio.eventually(lambda: len(bench.node_of("a")) == 1_000_000)
+            assert api.count(watch=True) == 1
 
     aio.run(scenario())
 
@@ -155,6 +170,23 @@ def test_an_expired_continue_token_starts_the_list_again(api: FaultyApi, tmp_pat
     aio.run(scenario())
 
 
+def test_what_a_broken_off_list_brought_is_void(tmp_path: Path) -> None:
+    api = FaultyApi()
+    api.answers.append(
+        web.json_response(
+            {"metadata": {"resourceVersion": "5", "continue": "2"}, "items": [pod("gone", 4)]}
+        )
+    )
+    api.answers.append(status(410, "Expired", "the continue token is too old"))
+
+    async def scenario() -> None:
+        api.put("here")
+        async with bench_of(api, tmp_path) as bench:
+            await bench.sees("here")
+
+    aio.run(scenario())
+
+
 def test_a_silent_stream_is_given_up_watched_again_and_then_listed(
     api: FaultyApi, tmp_path: Path
 ) -> None:
@@ -184,6 +216,7 @@ def test_an_idle_resource_is_watched_without_pauses(api: FaultyApi, tmp_path: Pa
             assert bench.delays == [0.0] * 4
             await aio.eventually(lambda: api.watches == 1)
             assert api.count(watch=False) == 3 * 2, "listed again after every two empty streams"
+            assert bench.reflector.age() == 0.0, "a list is a sign of life"
 
     aio.run(scenario())
 
