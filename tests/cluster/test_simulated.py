@@ -47,21 +47,23 @@ class TestProvider:
         run(scenario())
 
     def test_two_writers_never_give_the_same_room_away(self, site: Site) -> None:
-        """Each sees room for one VM of the whole host, and neither waits for the other."""
+        """Two leaders, each of which saw room for the same VM on each of many hosts."""
 
         async def scenario() -> None:
-            whole = {"cpu": 8, "memory": GIB, "host": site.host(1)}
-            async with site.provider() as one, site.provider() as other:
-                answers = await asyncio.gather(
-                    *(
-                        writer.ensure(intent_of(site, f"a-{number}", **whole))
-                        for number, writer in enumerate((one, other, one, other))
-                    ),
-                    return_exceptions=True,
-                )
-                refused = [a for a in answers if isinstance(a, contract.NoCapacity)]
-                assert (len(answers), len(refused)) == (4, 3)
-                assert len(await one.list_owned()) == 1
+            hosts = [{"name": f"h{number}", "cpu": 8, "memory": "16Gi"} for number in range(6)]
+            async with site.provider(hosts=hosts) as one, site.provider() as other:
+                await one.ensure(intent_of(site, "first", host="h0"))
+                for host in ("h1", "h2", "h3", "h4", "h5"):
+                    answers = await asyncio.gather(
+                        *(
+                            writer.ensure(intent_of(site, f"{host}-{number}", cpu=8, host=host))
+                            for number, writer in enumerate((one, other))
+                        ),
+                        return_exceptions=True,
+                    )
+                    refused = [a for a in answers if isinstance(a, contract.NoCapacity)]
+                    assert len(refused) == 1, answers
+                assert [room.cpu_used for room in await one.hosts()] == [2000] + [8000] * 5
 
         run(scenario())
 
