@@ -468,6 +468,11 @@ class Model:
         spec = {"pool": "a", "hypervisor": "rack", "size": size, "berths": 20}
         self.api.put(VMNODES, {"metadata": {**meta, "generation": 1}, "spec": spec})
 
+    def retire(self, retire: bool = True) -> None:
+        """The wish to retire the VM, or its being taken back."""
+        wish = {"reason": "empty", "since": rfc3339(self.now)} if retire else None
+        self.api.change(VMNODES, NAME, {"spec": {"retire": wish}})
+
     def pod(self, name: str, *, held: bool = False) -> None:
         """A pod comes to the node, unless that is closed."""
         if self.node is None or self.node.spec.unschedulable:
@@ -480,6 +485,13 @@ class Model:
         self.api.put(PODS, {"metadata": meta, "spec": {"nodeName": NAME}})
 
     # Nature
+
+    def fail_host(self, state: str, power: PowerState) -> None:
+        """Host h1 fails, and this is what the hypervisor says of its VMs."""
+        self.hosts["h1"] = state
+        for vm in list(self.vms.vms.values()):
+            if vm.host == "h1" and vm.power is not PowerState.DELETING:
+                self.vms.set(vm.uuid, power=power)
 
     def tick(self, seconds: float) -> None:
         """Time passes: VMs boot, grow and go; nodes join and fall silent; pods terminate."""
@@ -525,7 +537,8 @@ class Model:
 
     def _runs(self, node: wire.Node) -> bool:
         vm = self.vms.vms.get(node.status.node_info.system_uuid)
-        return vm is not None and vm.power is PowerState.RUNNING
+        running = vm is not None and vm.power is PowerState.RUNNING
+        return vm is not None and running and self.hosts[vm.host] == "Up"
 
     def _heartbeat(self) -> None:
         if self.node is None:

@@ -15,21 +15,36 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lifemodel import NAME, Model
+from lifemodel import CLUSTER, NAME, Model
 from plimsoll.act.lifecycle import DONE
 from plimsoll.hypervisors.contract import PowerState
 from plimsoll.resources import NODES, PODS, VMNODES
 
 ENDS = [f"{what} {when}" for what in ("crash", "error") for when in ("before", "after")]
 
+HOST_FAILURES = [
+    ("Down", PowerState.OFF),
+    ("Down", PowerState.RESTARTING),
+    ("Down", PowerState.UNKNOWN),
+    ("Down", PowerState.RUNNING),
+    ("Isolated", PowerState.UNKNOWN),
+    ("Isolated", PowerState.OFF),
+    ("Unknown", PowerState.OFF),
+    ("Up", PowerState.OFF),
+]
+"""State of the host, and what the hypervisor says of its VMs."""
+
 
 class Life(RuleBasedStateMachine):
     """Rules are what the operator, people and nature may do, in any order."""
 
-    @initialize(on_timeout=st.sampled_from(["Keep", "Force"]))
-    def begin(self, on_timeout: str) -> None:
+    @initialize(on_timeout=st.sampled_from(["Keep", "Force"]), ready=st.booleans())
+    def begin(self, on_timeout: str, ready: bool) -> None:
         self.model = Model(on_timeout)
         self.model.wish()
+        if ready:
+            self.model.settle()
+            self.model.pod("p")
 
     # The operator
 
@@ -37,20 +52,19 @@ class Life(RuleBasedStateMachine):
     def step(self, script: list[str]) -> None:
         self.model.step(iter(script))
 
-    @rule(rounds=st.integers(2, 6))
-    def work(self, rounds: int) -> None:
+    @rule(rounds=st.integers(3, 12), pace=st.sampled_from([1.0, 30.0]))
+    def work(self, rounds: int, pace: float) -> None:
         for _ in range(rounds):
             self.model.step()
-            self.model.tick(1.0)
+            self.model.tick(pace)
             self.model.judge()
 
-    @rule()
-    def restart(self) -> None:
-        self.model.start()
-
-    @rule(seconds=st.sampled_from([1.0, 5.0, 61.0, 130.0, 400.0, 1300.0]))
-    def tick(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([1.0, 5.0, 61.0, 130.0, 400.0, 1300.0]), down=st.booleans())
+    def time_passes(self, seconds: float, down: bool) -> None:
+        """Much time at once, in which the operator does nothing, or is not even there."""
         self.model.tick(seconds)
+        if down:
+            self.model.start()
 
     # People and the planner
 
@@ -60,28 +74,22 @@ class Life(RuleBasedStateMachine):
         self.model.wish()
 
     @precondition(lambda self: self.model.vmnode is not None)
-    @rule()
-    def delete(self) -> None:
-        self.model.api.remove(VMNODES, NAME)
-
-    @precondition(lambda self: self.model.vmnode is not None)
-    @rule(retire=st.booleans())
-    def retire(self, retire: bool) -> None:
-        wish = {"reason": "empty", "since": "2026-01-01T00:00:00Z"} if retire else None
-        self.model.api.change(VMNODES, NAME, {"spec": {"retire": wish}})
+    @rule(how=st.sampled_from(["delete", "retire", "take back"]))
+    def leave(self, how: str) -> None:
+        if how == "delete":
+            self.model.api.remove(VMNODES, NAME)
+        else:
+            self.model.retire(how == "retire")
 
     @precondition(lambda self: self.model.vmnode is not None)
     @rule(cpu=st.integers(1, 4))
     def resize(self, cpu: int) -> None:
         self.model.api.change(VMNODES, NAME, {"spec": {"size": {"cpu": cpu}}})
 
-    @rule(name=st.sampled_from("pqr"), held=st.booleans())
-    def pod(self, name: str, held: bool) -> None:
+    @rule(name=st.sampled_from("pqr"), held=st.booleans(), budget_empty=st.booleans())
+    def pod(self, name: str, held: bool, budget_empty: bool) -> None:
         self.model.pod(name, held=held)
-
-    @rule(empty=st.booleans())
-    def budget(self, empty: bool) -> None:
-        self.model.budget_empty = empty
+        self.model.budget_empty = budget_empty
 
     # Nature
 
@@ -95,15 +103,9 @@ class Life(RuleBasedStateMachine):
     def hypervisor_is_full_or_stuck(self, full: bool, stuck: bool) -> None:
         self.model.vms.full, self.model.vms.stuck = full, stuck
 
-    @rule(
-        state=st.sampled_from(["Up", "Down", "Isolated", "Unknown"]),
-        power=st.sampled_from([PowerState.OFF, PowerState.RESTARTING, PowerState.UNKNOWN]),
-    )
-    def host_fails(self, state: str, power: PowerState) -> None:
-        self.model.hosts["h1"] = state
-        for vm in list(self.model.vms.vms.values()):
-            if vm.host == "h1" and vm.power is not PowerState.DELETING and state != "Up":
-                self.model.vms.set(vm.uuid, power=power)
+    @rule(failure=st.sampled_from(HOST_FAILURES))
+    def host_fails(self, failure: tuple[str, PowerState]) -> None:
+        self.model.fail_host(*failure)
 
     @rule()
     def vm_is_restarted_or_found(self) -> None:
@@ -124,9 +126,15 @@ class Life(RuleBasedStateMachine):
                 vm, uuid=uuid, owner_uid="uid-of-another", cluster=cluster
             )
 
-    @precondition(lambda self: self.model.node is None)
+    @rule()
+    def node_is_deleted_behind_our_back(self) -> None:
+        if self.model.node is not None:
+            self.model.api.remove(NODES, NAME)
+
     @rule()
     def foreign_node_takes_the_name(self) -> None:
+        if self.model.node is not None:
+            return
         self.model.api.put(
             NODES,
             {
@@ -138,11 +146,6 @@ class Life(RuleBasedStateMachine):
                 },
             },
         )
-
-    @precondition(lambda self: self.model.node is not None)
-    @rule()
-    def node_is_deleted_behind_our_back(self) -> None:
-        self.model.api.remove(NODES, NAME)
 
     @invariant()
     def nothing_went_wrong(self) -> None:
@@ -176,7 +179,7 @@ class Life(RuleBasedStateMachine):
 
 
 Life.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -207,8 +210,7 @@ def scale_out_and_in(model: Model, script: Callable[[], str]) -> int:
     until(lambda: model.phase == "Ready")
     assert model.node is not None
     assert model.node.status.capacity["cpu"] == "4"
-    retire = {"reason": "empty", "since": "2026-01-01T00:00:00Z"}
-    model.api.change(VMNODES, NAME, {"spec": {"retire": retire}})
+    model.retire()
     until(lambda: model.vmnode is None)
     return model.faults.writes
 
@@ -229,6 +231,54 @@ def test_a_crash_or_error_at_any_write_ends_in_the_same_state(end: str) -> None:
         assert (model.vms.vms, model.node, model.vmnode) == ({}, None, None)
         assert len(model.made["uid-1"]) == 1
         assert not [key for key in model.api.objects if key[0] == PODS.plural]
+
+
+@pytest.mark.parametrize("failure", HOST_FAILURES, ids=str)
+@pytest.mark.parametrize("leaving", ["", "retire", "delete"])
+def test_a_failed_host_costs_its_vm_only_if_it_is_surely_off(
+    failure: tuple[str, PowerState], leaving: str
+) -> None:
+    model = Model()
+    model.wish()
+    model.settle()
+    model.pod("p")
+    model.fail_host(*failure)
+    if leaving == "retire":
+        model.retire()
+    if leaving == "delete":
+        model.api.remove(VMNODES, NAME)
+    for _ in range(30):
+        model.step()
+        model.tick(30.0)
+        model.judge()
+    off = failure in (("Down", PowerState.OFF), ("Up", PowerState.OFF))
+    restarted_and_drained = leaving == "retire" and failure[1] is PowerState.RESTARTING
+    gone = off or leaving == "delete" or restarted_and_drained
+    assert (model.vmnode is None) == gone
+    if model.vmnode is None:
+        assert (model.vms.vms, model.node) == ({}, None)
+
+
+@pytest.mark.parametrize("cluster", [CLUSTER, "another-cluster"])
+def test_a_vm_that_took_over_the_identity_is_not_touched(cluster: str) -> None:
+    model = Model()
+    model.wish()
+    model.settle()
+    (uuid,) = model.vms.vms
+    model.vms.vms[uuid] = msgspec.structs.replace(
+        model.vms.vms[uuid],
+        owner_uid="uid-1" if cluster != CLUSTER else "uid-of-another",
+        cluster=cluster,
+    )
+    model.api.remove(VMNODES, NAME)
+    for _ in range(10):
+        model.step()
+        model.tick(30.0)
+        model.judge()
+    assert uuid in model.vms.vms
+    assert model.vmnode is not None
+    assert model.vmnode.status is not None
+    assert "ForeignVM" in [c.reason for c in model.vmnode.status.conditions]
 
 
 def test_quiet_costs_no_write() -> None:
