@@ -226,6 +226,34 @@ class TestProvider:
 
         run(scenario())
 
+    def test_the_room_of_a_deleted_vm_is_free_at_once(self, site: Site) -> None:
+        async def scenario() -> None:
+            async with site.connect() as provider:
+                for number in range(2):
+                    intent = intent_of(site, f"a-{number}", cpu=8, host=site.host(1))
+                    vm = await running(site, provider, intent)
+                    await provider.delete(vm.uuid, intent.uid)
+                    await until(
+                        site, lambda vm=vm: provider.describe(vm.uuid), lambda found: found is None
+                    )
+
+        run(scenario())
+
+    def test_a_promise_is_not_renewed_by_its_holder(self, site: Site) -> None:
+        """A caller that dies of every write must get beyond the first one."""
+
+        async def scenario() -> None:
+            async with site.provider(), site.kube() as kube:
+                spec, written = await _spec(kube, site), []
+                for now in (1000.0, 1010.0, 1070.0):
+                    ledger = Ledger(kube, site.name, site.name)
+                    await ledger.claim(spec, "me", "a-0", 2, GIB, now, lambda _: site.host(1))
+                    found = await kube.get(CONFIGMAPS, f"ledger-{site.name}", site.name)
+                    written.append(found["metadata"]["resourceVersion"])
+                assert written[0] == written[1] != written[2]
+
+        run(scenario())
+
     def test_a_promise_without_a_vm_lapses(self, site: Site) -> None:
         """Its holder died between the claim and the VM: the room is not lost for ever."""
 

@@ -108,9 +108,13 @@ class Ledger:
                 version, claims = await self._read()
                 vms = [stored.vm for stored in await self.vms()]
                 claims = open_claims(claims, vms, now)
-                claims.pop(owner_uid, None)
+                mine = claims.pop(owner_uid, None)
                 others = tuple(vm for vm in vms if vm.owner_uid != owner_uid)
                 host = pick(View(rooms(spec, others, claims), others, claims))
+                if mine is not None and mine.covers(name, host, cpu, memory, now):
+                    # Promised before a crash. To renew it on every try would never end
+                    # where every try dies of its first write.
+                    return host
                 claims[owner_uid] = Claim(
                     name=name, host=host, cpu=cpu, memory=memory, until=now + CLAIM_SECONDS
                 )

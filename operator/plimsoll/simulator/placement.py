@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from plimsoll.api.hypervisor import HostState, HypervisorSpec, Simulated
 from plimsoll.simulator.records import VmRecord
@@ -11,6 +12,10 @@ from plimsoll.world.snapshot import Frozen
 
 class NoRoom(Exception):
     """No host may take the VM; the message says why of each."""
+
+
+RECORD_SECONDS: Final = 60.0
+"""Above the time that any call between a claim and its record may take."""
 
 
 class Claim(Frozen, frozen=True, kw_only=True):
@@ -23,6 +28,11 @@ class Claim(Frozen, frozen=True, kw_only=True):
     memory: int
     until: float
     """When the promise lapses, should its holder have died (seconds since the epoch)."""
+
+    def covers(self, name: str, host: str, cpu: int, memory: int, now: float) -> bool:
+        """Whether it promises just that, for long enough to make the record."""
+        same = (self.name, self.host, self.cpu, self.memory) == (name, host, cpu, memory)
+        return same and self.until - now > RECORD_SECONDS
 
 
 class HostRoom(Frozen, frozen=True, kw_only=True):
