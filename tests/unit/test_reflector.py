@@ -104,8 +104,8 @@ def test_an_event_may_be_larger_than_what_comes_at_once(api: FaultyApi, tmp_path
     async def scenario() -> None:
         async with bench_of(api, tmp_path) as bench:
             await bench.sees("a", "b", "c")
-            api.put("a", nodeName="n" * 3_000_000)
-            await aio.eventually(lambda: len(bench.node_of("a")) == 3_000_000)
+            api.put("a", nodeName="n" * 5_000_000)
+            await aio.eventually(lambda: len(bench.node_of("a")) == 5_000_000)
             assert api.count(watch=True) == 1
 
     aio.run(scenario())
