@@ -19,6 +19,15 @@ from plimsoll.world.pods import held_by_annotation
 from plimsoll.world.requests import amounts, resources
 
 _SCALE_DOWN_DISABLED: Final = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
+_STARTING_TAINTS: Final = frozenset(
+    {
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+        "node.kubernetes.io/network-unavailable",
+        "node.cloudprovider.kubernetes.io/uninitialized",
+    }
+)
+"""Put on a node and taken off again by Kubernetes itself while it joins."""
 _SEEN_MEMORY_PERCENT: Final = 70
 """Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
 _FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
@@ -199,7 +208,9 @@ def _vm(
         # The scheduler goes by the node's own labels; only the host follows the VM at once.
         labels = {**node.metadata.labels, **({names.HOST: host_name} if host_name else {})}
         zone = labels.get(names.ZONE, zone)
-        taints = tuple(node.spec.taints)
+        # Whether it is ready is asked of its conditions: these taints follow them, and while a
+        # VM joins they would make the same pods ask for another VM.
+        taints = tuple(t for t in node.spec.taints if t.key not in _STARTING_TAINTS)
         annotations = {**meta.annotations, **node.metadata.annotations}
     lost = status is not None and bool(status.lost_since)
     return snapshot.Vm(
