@@ -153,6 +153,20 @@ def _pods(after: Snapshot, moved: set[str]) -> list[str]:
                         and _selected(term.label_selector, two.shape.labels)
                     ):
                         found.append(f"{pod.key} on {vm.name}: anti-affinity")
+        for term in pod.shape.affinity:
+            here = vm.labels.get(term.topology_key)
+            near = [
+                p
+                for p in placed
+                if p is not pod
+                and p.namespace == pod.namespace
+                and _selected(term.label_selector, p.shape.labels)
+            ]
+            alone = not near and _selected(term.label_selector, pod.shape.labels)
+            if here is None or not (
+                alone or any(vms[p.node or ""].labels.get(term.topology_key) == here for p in near)
+            ):
+                found.append(f"{pod.key} on {vm.name}: affinity")
         for constraint in pod.shape.spread:
             counts: Counter[str] = Counter()
             for candidate in after.vms:

@@ -341,12 +341,18 @@ def _fullness(target: Bin) -> float:
     )
 
 
+_NEVER = frozenset({Reason.TAINTS, Reason.NODE_SELECTOR, Reason.RUNTIME_CLASS})
+"""Reasons for which a pool is not meant for a pod, so that another pool's lack says more."""
+
+
 def _main_reason(
     shape: PodShape, launched: dict[str, tuple[Reason, str]], reasons: Counter[Reason]
 ) -> Reason:
     """The one reason to show first: what a new VM lacked, else what most VMs lacked."""
     if shape.not_modelled:
         return Reason.NOT_MODELLED
-    if launched:
-        return Counter(reason for reason, _ in launched.values()).most_common(1)[0][0]
+    lacks = [reason for reason, _ in launched.values()]
+    telling = [reason for reason in lacks if reason not in _NEVER] or lacks
+    if telling:
+        return Counter(telling).most_common(1)[0][0]
     return reasons.most_common(1)[0][0] if reasons else Reason.NO_POOL
