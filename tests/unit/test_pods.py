@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from plimsoll.world import wire
-from plimsoll.world.pods import Shapes, held, is_daemon, pod_of
+from plimsoll.world.pods import held, is_daemon, pod_of
 from plimsoll.world.requests import effective_requests, resources
+from plimsoll.world.shapes import Shapes
 from plimsoll.world.snapshot import PodShape
 
 GIB = 1024**3
@@ -427,7 +428,7 @@ def test_the_key_of_a_shape_is_the_same_in_every_process(seed: str) -> None:
     labels = {"b": "1", "a": "2", "c": "3"}
     program = (
         "from plimsoll.world import wire\n"
-        "from plimsoll.world.pods import Shapes\n"
+        "from plimsoll.world.shapes import Shapes\n"
         f"template = wire.PodTemplate(metadata=wire.Meta(labels={labels!r}))\n"
         "print(Shapes().of_template(template, 'default').key)\n"
     )

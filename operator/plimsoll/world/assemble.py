@@ -9,11 +9,13 @@ import msgspec
 
 from plimsoll.api import VMPool
 from plimsoll.world import snapshot, wire
-from plimsoll.world.assemble_vms import hypervisors_of, vms_of
+from plimsoll.world.assemble_hosts import hypervisors_of
+from plimsoll.world.assemble_vms import vms_of
 from plimsoll.world.assemble_workloads import workloads_of
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.owners import Index, key_of, workload_of
-from plimsoll.world.pods import FINISHED, Shapes, pod_of
+from plimsoll.world.pods import FINISHED, pod_of
+from plimsoll.world.shapes import Shapes
 
 _DAEMON_TOLERATIONS = tuple(
     wire.Toleration(key=f"node.kubernetes.io/{name}", operator="Exists", effect=effect)

@@ -1,4 +1,4 @@
-"""Hypervisors with their hosts, and VMs with their nodes."""
+"""VMs with their nodes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Final
 
 import msgspec
 
-from plimsoll.api import Hypervisor, VMNode
+from plimsoll.api import VMNode
 from plimsoll.api import labels as names
-from plimsoll.api.hypervisor import Capabilities, HostStatus
-from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.api.vmnode import Phase
 from plimsoll.world import snapshot, wire
+from plimsoll.world.assemble_hosts import host_of, seconds_of
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.pods import held_by_annotation
 from plimsoll.world.requests import amounts, resources
@@ -33,107 +32,6 @@ _SEEN_MEMORY_PERCENT: Final = 70
 _FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
 _REFUSAL_HOLDS: Final = 600.0
 """Seconds for which a refused size is not asked for again, where it may come to be granted."""
-
-
-def hypervisors_of(objects: Objects, observations: Observations) -> tuple[snapshot.Hypervisor, ...]:
-    """Hypervisors by name. Where none was given at all, the pools' are assumed unbounded."""
-    if not objects.hypervisors_known:
-        named = {pool.spec.hypervisor for pool in objects.pools}
-        return tuple(snapshot.Hypervisor(name=name) for name in sorted(named))
-    return tuple(
-        snapshot.Hypervisor(
-            name=hypervisor.metadata.name,
-            ready=_is_ready(hypervisor),
-            capabilities=_capabilities(hypervisor),
-            hosts=_hosts(hypervisor, objects.vmnodes, observations),
-            restart_window=hypervisor.spec.restart_window,
-        )
-        for hypervisor in sorted(objects.hypervisors, key=lambda h: h.metadata.name)
-    )
-
-
-def _is_ready(hypervisor: Hypervisor) -> bool:
-    conditions = hypervisor.status.conditions if hypervisor.status is not None else ()
-    return all(c.status == "True" for c in conditions if c.type == "Ready")
-
-
-def _capabilities(hypervisor: Hypervisor) -> Capabilities:
-    if hypervisor.status is not None and hypervisor.status.capabilities is not None:
-        return hypervisor.status.capabilities
-    simulated = hypervisor.spec.simulated
-    if simulated is None:
-        return Capabilities()
-    return Capabilities(
-        hot_add_cpu=simulated.hot_add,
-        hot_add_memory=simulated.hot_add,
-        hot_remove=simulated.hot_remove,
-        high_availability=simulated.high_availability,
-    )
-
-
-def _inventory(hypervisor: Hypervisor) -> tuple[HostStatus, ...] | None:
-    """Hosts as last listed; before that, those of the simulated hypervisor's own spec."""
-    if hypervisor.status is not None and hypervisor.status.hosts:
-        return hypervisor.status.hosts
-    simulated = hypervisor.spec.simulated
-    if simulated is None:
-        return None
-    percent = hypervisor.spec.cpu_overcommit_percent
-    return tuple(
-        HostStatus(
-            name=host.name,
-            zone=host.zone,
-            state=host.state,
-            cpu=f"{host.cpu * 1000 * percent // 100}m",
-            memory=host.memory,
-        )
-        for host in simulated.hosts
-    )
-
-
-def _hosts(
-    hypervisor: Hypervisor, vmnodes: Iterable[VMNode], observations: Observations
-) -> tuple[snapshot.Host, ...] | None:
-    inventory = _inventory(hypervisor)
-    if inventory is None:
-        return None
-    name = hypervisor.metadata.name
-    ours: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for vmnode in vmnodes:
-        if vmnode.spec.hypervisor == name and _in_inventory(vmnode, hypervisor):
-            size = (vmnode.status and vmnode.status.size) or vmnode.spec.size
-            ours[_host_of(vmnode)][0] += size.cpu * 1000
-            ours[_host_of(vmnode)][1] += size.memory
-    return tuple(
-        snapshot.Host(
-            name=host.name,
-            hypervisor=name,
-            zone=host.zone,
-            cpu=host.cpu,
-            memory=host.memory,
-            cpu_other=max(0, host.cpu_used - ours[host.name][0]),
-            memory_other=max(0, host.memory_used - ours[host.name][1]),
-            state=host.state,
-            state_since=_seconds(host.state_since),
-            launch_blocked_until=observations.launch_blocked_until.get(f"{name}/{host.name}", 0.0),
-        )
-        for host in sorted(inventory, key=lambda h: h.name)
-    )
-
-
-def _in_inventory(vmnode: VMNode, hypervisor: Hypervisor) -> bool:
-    """Whether the use that the hosts report includes this VM."""
-    status = vmnode.status
-    if status is None or status.identity is None:
-        return False
-    if status.phase not in (Phase.CREATING, Phase.BOOTING):
-        return True
-    listed = hypervisor.status.last_inventory if hypervisor.status is not None else ""
-    return _seconds(status.phase_since) <= _seconds(listed)
-
-
-def _host_of(vmnode: VMNode) -> str:
-    return (vmnode.status.host if vmnode.status is not None else "") or vmnode.spec.host
 
 
 def vms_of(
@@ -159,7 +57,7 @@ def vms_of(
         ours = {vmnode.metadata.name for vmnode in objects.vmnodes}
         for vmnode in objects.vmnodes:
             node = nodes.get(vmnode.metadata.name)
-            host = hosts.get((vmnode.spec.hypervisor, _host_of(vmnode)))
+            host = hosts.get((vmnode.spec.hypervisor, host_of(vmnode)))
             yield _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host, now)
         for name, node in nodes.items():
             if name not in ours:
@@ -182,7 +80,7 @@ def _vm(
     vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None, now: float
 ) -> snapshot.Vm:
     meta, spec, status = vmnode.metadata, vmnode.spec, vmnode.status
-    host_name = _host_of(vmnode)
+    host_name = host_of(vmnode)
     zone = (host.zone if host is not None else "") or spec.zone
     labels = names.node_labels(
         meta.name, spec.template.labels, spec.pool, spec.hypervisor, host_name, zone
@@ -233,7 +131,7 @@ def _vm(
         schedulable=node is None or not node.spec.unschedulable,
         retiring=spec.retire is not None or meta.deletion_timestamp is not None,
         lost=lost or (host is not None and host.state in ("Down", "Isolated")),
-        created=_seconds(meta.creation_timestamp),
+        created=seconds_of(meta.creation_timestamp),
         held=_held(annotations),
         hot_add_refused=_hot_add_refused(vmnode, now),
     )
@@ -257,7 +155,7 @@ def _hot_add_refused(vmnode: VMNode, now: float) -> str:
     """Why the VM did not get a size: for good, or not long ago."""
     for condition in vmnode.status.conditions if vmnode.status is not None else ():
         if condition.type == "Resized" and condition.status == "False":
-            since = _seconds(condition.last_transition_time)
+            since = seconds_of(condition.last_transition_time)
             if condition.reason in _FOR_GOOD or now - since < _REFUSAL_HOLDS:
                 return condition.message
     return ""
@@ -284,7 +182,7 @@ def _foreign(node: wire.Node) -> snapshot.Vm:
         ready=_node_ready(node),
         schedulable=not node.spec.unschedulable,
         retiring=meta.deletion_timestamp is not None,
-        created=_seconds(meta.creation_timestamp),
+        created=seconds_of(meta.creation_timestamp),
         held=_held(meta.annotations),
     )
 
@@ -312,11 +210,3 @@ def _observed(vm: snapshot.Vm, observations: Observations, newest_pod: float) ->
         usage=observations.node_usage.get(vm.name),
         quiet_since=observations.quiet_since.get(vm.name, newest_pod),
     )
-
-
-def _seconds(text: str | None) -> float:
-    """Seconds of a moment in an object of ours; whatever else may stand there is no moment."""
-    try:
-        return parse_rfc3339(text) if text else 0.0
-    except ValueError:
-        return 0.0

@@ -7,8 +7,9 @@ from plimsoll.api.quantity import QuantityError
 from plimsoll.world import snapshot, wire
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.owners import Index, key_of, made_by, target_of
-from plimsoll.world.pods import Shapes, steered_container
+from plimsoll.world.pods import steered_container
 from plimsoll.world.requests import container_requests, resources
+from plimsoll.world.shapes import Shapes
 from plimsoll.world.usage import STALE_AFTER
 
 
