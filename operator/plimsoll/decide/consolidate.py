@@ -339,7 +339,7 @@ class Consolidation:
         moves = []
         for workload in self._snapshot.workloads:
             kept, message = self._roster.redundancy(workload)
-            if kept or workload.problem:
+            if kept or workload.problem or self._may_come_back(workload):
                 continue
             key = names.TOPOLOGY_KEYS[workload.spec.redundancy.across]
             for pod in self._crowded(workload, key):
@@ -348,6 +348,12 @@ class Consolidation:
                     moves.append(move)
                     break
         return moves
+
+    def _may_come_back(self, workload: Workload) -> bool:
+        """Whether replicas are on a lost VM: where they come up again is not known yet."""
+        homes = (self._fleet.where.get(pod.key) for pod in self._roster.pods(workload))
+        vms = (self._fleet.bins[home].vm for home in homes if home is not None)
+        return any(vm is not None and vm.lost for vm in vms)
 
     def _crowded(self, workload: Workload, key: str) -> list[Pod]:
         domains: Counter[str] = Counter()

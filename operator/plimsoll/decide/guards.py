@@ -12,7 +12,7 @@ from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal
 from plimsoll.decide.selectors import selector_matches
 from plimsoll.decide.windows import is_open
-from plimsoll.world.snapshot import Budget, Pod, Pool
+from plimsoll.world.snapshot import Budget, Hypervisor, Pod, Pool
 
 UNREADY_PERCENT = 45
 UNREADY_COUNT = 3
@@ -41,6 +41,13 @@ def pool_stands_still(fleet: Fleet, pool: Pool) -> Refusal | None:
             subject=subject,
             message=f"Hypervisor {hypervisor.name} cannot be reached: unknown is not gone",
         )
+    restarting = _restarting(fleet, hypervisor)
+    if restarting:
+        return Refusal(
+            guard=Reason.IN_FLIGHT,
+            subject=subject,
+            message=f"high availability is restarting {restarting}: its room is left free",
+        )
     if pool.loop_detected:
         return Refusal(
             guard=Reason.LOOP_DETECTED,
@@ -56,6 +63,24 @@ def pool_stands_still(fleet: Fleet, pool: Pool) -> Refusal | None:
             message=f"{unready} of {len(vms)} VMs are not ready: standing still",
         )
     return None
+
+
+def _restarting(fleet: Fleet, hypervisor: Hypervisor) -> str:
+    """VMs of dead hosts that the hypervisor starts again elsewhere; empty: none.
+
+    Those that it does not start within its window are replaced by the life cycle.
+    """
+    if not hypervisor.capabilities.high_availability:
+        return ""
+    dead = {host.name for host in hypervisor.hosts or () if host.state == "Down"}
+    return ", ".join(
+        name
+        for name, target in sorted(fleet.bins.items())
+        if target.hypervisor == hypervisor.name
+        and target.host in dead
+        and target.vm is not None
+        and target.vm.lost
+    )
 
 
 def launch(fleet: Fleet, pool: Pool, now: float) -> Refusal | None:

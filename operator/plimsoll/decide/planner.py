@@ -17,7 +17,8 @@ from __future__ import annotations
 from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.filters import Filters
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, over_line_by_use, smallest_size
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
+from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import Failure, Placer, Story
 from plimsoll.decide.plan import (
     Cost,
@@ -63,7 +64,9 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._fill_pools()
-        self._place_pods()
+        replicas = self._place_pods()
+        self._workloads.size()
+        self._place_pending(replicas)
         outcome = self._workloads.decide()
         self._restore_lines()
         for _ in range(_SPREAD_ROUNDS):
@@ -75,11 +78,12 @@ class _Planner:
         self._right_size()
         consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
         given_back = consolidation.moves()
+        loading = Loading(self._fleet, self._placer.filters, self._roster, outcome.wanted)
         moves = [
-            *self._load_moves(),
+            *loading.moves(),
             *outcome.moves,
             *self._grow_moves(),
-            *self._launch_moves(),
+            *self._launch_moves(loading),
             *given_back,
         ]
         moves.sort(key=lambda move: _ORDER[move.kind])
@@ -101,8 +105,11 @@ class _Planner:
             notes=self._notes(),
         )
 
-    def _place_pods(self) -> None:
-        """Displaced pods first, for they have run; then by priority, then large ones first."""
+    def _place_pods(self) -> list[Pod]:
+        """Displaced pods first, for they have run; then pending pods that no workload steers.
+
+        Answers the others, which are placed once it is known how large they will be.
+        """
         displaced: list[tuple[Pod, Bin]] = []
         pending: list[Pod] = []
         for pod in self._snapshot.pods:
@@ -119,7 +126,12 @@ class _Planner:
             self._fleet.take(pod.key)
             if isinstance(self._place(pod, shape), Failure):
                 self._fleet.put(pod.key, shape, home_bin)
-        waiting = sorted(pending, key=_order)
+        self._place_pending([pod for pod in pending if pod.size is None])
+        return [pod for pod in pending if pod.size is not None]
+
+    def _place_pending(self, pods: list[Pod]) -> None:
+        """By priority, then large ones first."""
+        waiting = sorted(pods, key=_order)
         while waiting:
             # A pod that must be near another may find a place once that one has its own.
             again = [pod for pod in waiting if self._failed(pod)]
@@ -128,7 +140,15 @@ class _Planner:
             waiting = again
 
     def _failed(self, pod: Pod) -> bool:
-        found = self._place(pod, pod.shape)
+        # A replica starts small: were it placed so, others would be put where it will grow.
+        shape = self._workloads.pending_shape(pod)
+        found = self._place(pod, shape)
+        if (
+            isinstance(found, Failure)
+            and shape is not pod.shape
+            and self._workloads.may_start_small(pod)
+        ):
+            found = self._place(pod, pod.shape)
         if isinstance(found, Failure):
             self._unplaced[pod.key] = Unplaced(pod=pod.key, reason=found.reason, why=found.why)
             return True
@@ -253,46 +273,6 @@ class _Planner:
                 self._placer.grow(target, after, Story(reason=reason, rejected=()))
         return True
 
-    def _load_moves(self) -> list[Move]:
-        """Berths: raised for what is to be placed, lowered to use where use is over the line."""
-        moves = []
-        for _, target in sorted(self._fleet.bins.items()):
-            vm = target.vm
-            if vm is None or target.pool is None or vm.berths is None or target.leaving:
-                continue
-            density = target.pool.spec.density
-            if target.berths_used > vm.berths:
-                added = target.berths_used - vm.berths
-                moves.append(
-                    self._load(
-                        target,
-                        vm.berths,
-                        target.berths_used,
-                        f"{added} more containers fit under its load line of "
-                        f"{target.line_percent}%; loading costs nothing",
-                    )
-                )
-                continue
-            floor = max(density.pods.min, target.berths_used)
-            if vm.berths > floor and over_line_by_use(vm, density.load_line_percent):
-                moves.append(
-                    self._load(target, vm.berths, floor, "measured use is over the load line")
-                )
-        return moves
-
-    def _load(self, target: Bin, before: int, after: int, reason: str) -> Move:
-        assert target.vm is not None
-        return Move(
-            kind=Lever.LOAD,
-            subject=f"vm/{target.name}",
-            uid=target.vm.uid,
-            source=f"{before} berths",
-            target=f"{after} berths",
-            host=target.host,
-            berths=after,
-            reason=reason,
-        )
-
     def _grow_moves(self) -> list[Move]:
         moves = []
         for name, story in sorted(self._placer.grown.items()):
@@ -331,7 +311,7 @@ class _Planner:
             )
         return moves
 
-    def _launch_moves(self) -> list[Move]:
+    def _launch_moves(self, loading: Loading) -> list[Move]:
         moves = []
         in_flight = {
             name: sum(
@@ -365,7 +345,7 @@ class _Planner:
                         host="" if assumed else target.host,
                         zone=target.zone,
                         size=size,
-                        berths=max(spec.density.pods.min, target.berths_used),
+                        berths=loading.berths(target),
                     ),
                 )
             )

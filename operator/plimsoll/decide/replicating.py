@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-import msgspec
-
 from plimsoll.decide import sizing, wording
 from plimsoll.decide.placing import Failure, Placer
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size, Unplaced
-from plimsoll.decide.resizing import changed
+from plimsoll.decide.resizing import grown
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import PodShape, Workload
+from plimsoll.world.snapshot import Workload
 
 
 class Replicating:
@@ -21,7 +19,7 @@ class Replicating:
         self._placer = placer
         self._roster = roster
 
-    def wanted(self, workload: Workload, low: int, high: int, may_shrink: bool) -> int:
+    def wanted(self, workload: Workload, low: int, high: int) -> int:
         """How many there should be: ``low`` carry the load now, ``high`` its recent peak."""
         spec, now = workload.spec, workload.replicas
         if spec.replicas is not None:
@@ -31,7 +29,7 @@ class Replicating:
         if now > spec.scale_out.max:
             return spec.scale_out.max
         if now > high:
-            if may_shrink:
+            if workload.demand is not None and workload.demand.window_full:
                 return high
             self._placer.refuse(
                 Refusal(
@@ -57,7 +55,9 @@ class Replicating:
         Replicas that find no place are not asked for, unless the range's lower end wants them.
         """
         spec = workload.spec
-        shape = self._shape(workload, size)
+        assert workload.template is not None
+        # It starts at the template's size and is then resized.
+        shape = grown(workload, workload.template, size)
         placed = 0
         for number in range(workload.replicas, replicas):
             pod = f"{workload.key}-new-{number}"
@@ -83,49 +83,59 @@ class Replicating:
             )
         return final
 
-    def fewer(self, workload: Workload, replicas: int, moves: list[Move]) -> None:
-        """Takes away replicas: those that the ReplicaSet controller would pick first."""
-        surplus = workload.replicas - replicas
+    def fewer(
+        self,
+        workload: Workload,
+        replicas: int,
+        waits: str,
+        moves: list[Move],
+        keep_promise: bool,
+    ) -> int:
+        """Takes away replicas: those that the ReplicaSet controller would pick first.
+
+        With ``keep_promise`` only as many as the survival promise can do without where
+        the others are now. Answers the new count.
+        """
         pods = self._roster.pods(workload)
         crowd = Counter(pod.node for pod in pods if pod.node)
         # Unbound before bound, not ready before ready, crowded together before alone.
-        leaving = sorted(
+        order = sorted(
             pods,
             key=lambda p: (p.node is not None, p.ready, -crowd[p.node or ""], -p.created, p.name),
-        )[:surplus]
-        self._roster.remove(workload, leaving)
-        moves.append(
-            Move(
-                kind=Lever.SHRINK,
-                subject=f"workload/{workload.key}",
-                source=str(workload.replicas),
-                target=str(replicas),
-                replicas=replicas,
-                reason=(
-                    f"spec.replicas fixes {replicas}"
-                    if workload.spec.replicas is not None
-                    else f"{replicas} replicas carry the peak of the last "
-                    f"{workload.spec.scale_down_after:.0f} s"
-                    if workload.replicas <= workload.spec.scale_out.max
-                    else f"scaleOut.max is {workload.spec.scale_out.max}"
-                ),
-            )
         )
+        promised = keep_promise and self._roster.redundancy(workload)[0]
+        for number in range(replicas, workload.replicas):
+            taken = self._roster.remove(workload, order[: workload.replicas - number])
+            kept, broken = self._roster.redundancy(workload) if promised else (True, "")
+            if kept:
+                moves.append(self._fewer_move(workload, number, waits))
+                return number
+            self._roster.restore(workload, pods, taken)
+            self._placer.refuse(
+                Refusal(
+                    guard=Reason.REDUNDANCY,
+                    subject=f"workload/{workload.key}",
+                    message=f"with {number} replicas where they are now {broken}",
+                )
+            )
+        return workload.replicas
 
-    def _shape(self, workload: Workload, size: Size) -> PodShape:
-        """A new replica as it will be: it starts at the template's size and is then resized."""
-        template = workload.template
-        assert template is not None
-        if workload.spec.scale_up is None:
-            return template
-        start = workload.template_size
-        to = Size(cpu=max(start.cpu, size.cpu), memory=max(start.memory, size.memory))
-        if (to.cpu, to.memory) == (start.cpu, start.memory):
-            return template
-        return msgspec.structs.replace(
-            template,
-            key=f"{template.key}@{to.cpu}/{to.memory}",
-            requests=changed(template.requests, start, to),
+    def _fewer_move(self, workload: Workload, replicas: int, waits: str) -> Move:
+        spec = workload.spec
+        return Move(
+            kind=Lever.SHRINK,
+            subject=f"workload/{workload.key}",
+            source=str(workload.replicas),
+            target=str(replicas),
+            replicas=replicas,
+            reason=(
+                f"spec.replicas fixes {replicas}"
+                if spec.replicas is not None
+                else f"{replicas} replicas carry the peak of the last {spec.scale_down_after:.0f} s"
+                if workload.replicas <= spec.scale_out.max
+                else f"scaleOut.max is {spec.scale_out.max}"
+            ),
+            deferred=waits,
         )
 
     def _why(self, workload: Workload, replicas: int, size: Size) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
+
 from plimsoll.decide import wording
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer, Story
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import Pod, Resources, Workload
+from plimsoll.world.snapshot import Pod, PodShape, Resources, Workload
 
 DOWN_PERCENT = 90
 """A replica is made smaller only below this share of its size: a dead band against noise."""
@@ -23,36 +27,51 @@ class Resizing:
 
     def up(
         self, workload: Workload, size: Size, moves: list[Move]
-    ) -> tuple[tuple[Rejected, ...], Size | None]:
-        """Grows every replica that is too small; answers what could not be, and how much."""
-        if workload.spec.scale_up is None:
-            return (), None
+    ) -> tuple[tuple[Rejected, ...], Size]:
+        """Grows every running replica that is too small.
+
+        Answers what could not be, and how much is missing by it when all are added up:
+        a replica that is larger than asked for makes up for one that is smaller.
+        """
         rejected: list[Rejected] = []
         missing_cpu = missing_memory = 0
+        for pod, now in self._running(workload):
+            to = _at_least(now, size)
+            if _covers(now, to):
+                missing_cpu += size.cpu - now.cpu
+                missing_memory += size.memory - now.memory
+                continue
+            refusal = self._make_room(pod, now, to)
+            if refusal is None:
+                moves.append(self._move(workload, pod, now, to))
+                continue
+            rejected.append(
+                Rejected(
+                    lever=Lever.RESIZE,
+                    subject=f"pod/{pod.key}",
+                    reason=refusal.guard,
+                    message=refusal.message,
+                )
+            )
+            self._placer.refuse(refusal)
+            missing_cpu += to.cpu - now.cpu
+            missing_memory += to.memory - now.memory
+        missing = Size(cpu=max(0, missing_cpu), memory=max(0, missing_memory))
+        return tuple(rejected[:4]), missing
+
+    def pending(self, workload: Workload, size: Size, moves: list[Move]) -> None:
+        """Gives replicas that wait for a place the size that they were placed with."""
+        if workload.spec.scale_up is None:
+            return
         for pod in self._roster.pods(workload):
             now = pod.size
-            if now is None or pod.key not in self._fleet.where or pod.node is None:
+            if now is None or pod.node is not None or pod.key not in self._fleet.where:
                 continue
-            if now.cpu >= size.cpu and now.memory >= size.memory:
-                continue
-            to = Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
-            refusal = self._make_room(pod, now, to)
-            if refusal is not None:
-                rejected.append(
-                    Rejected(
-                        lever=Lever.RESIZE,
-                        subject=f"pod/{pod.key}",
-                        reason=refusal.guard,
-                        message=refusal.message,
-                    )
-                )
-                self._placer.refuse(refusal)
-                missing_cpu += to.cpu - now.cpu
-                missing_memory += to.memory - now.memory
-                continue
-            moves.append(self._move(workload, pod, now, to))
-        missing = Size(cpu=missing_cpu, memory=missing_memory) if rejected else None
-        return tuple(rejected[:4]), missing
+            to = _at_least(now, size)
+            taken = self._fleet.bins[self._fleet.where[pod.key]].requests(pod.key)
+            # Where there was no room for that, it was placed as it is.
+            if not _covers(now, to) and _covers(taken, changed(pod.shape.requests, now, to)):
+                moves.append(self._move(workload, pod, now, to))
 
     def down(self, workload: Workload, size: Size, moves: list[Move]) -> None:
         if workload.spec.scale_up is None:
@@ -83,24 +102,42 @@ class Resizing:
                 )
             )
 
-    def all_can_be(self, workload: Workload, size: Size, replicas: int) -> bool:
-        """Whether enough of the replicas can be so large where they are."""
-        able = 0
+    def all_can_be(self, workload: Workload, size: Size) -> bool:
+        """Whether all running replicas can be so large where they are, all at once."""
+        undo: list[tuple[Bin, Size, Pod, Resources]] = []
+        try:
+            for pod, now in self._running(workload):
+                to = _at_least(now, size)
+                if _covers(now, to):
+                    continue
+                target = self._fleet.bins[self._fleet.where[pod.key]]
+                room = self._room_for(pod, target, now, to)
+                if isinstance(room, Refusal):
+                    return False
+                before = Size(cpu=target.cpu, memory=target.memory)
+                undo.append((target, before, pod, target.requests(pod.key)))
+                if room is not None:
+                    self._fleet.resize_bin(target, room)
+                self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
+            return True
+        finally:
+            for target, before, pod, requests in reversed(undo):
+                self._fleet.resize_pod(pod.key, requests)
+                self._fleet.resize_bin(target, before)
+
+    def _running(self, workload: Workload) -> Iterator[tuple[Pod, Resources]]:
+        """Replicas that have a VM and a size that may be changed."""
+        if workload.spec.scale_up is None:
+            return
         for pod in self._roster.pods(workload):
-            now = pod.size
-            if now is None or pod.key not in self._fleet.where:
-                able += 1
-                continue
-            to = Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
-            target = self._fleet.bins[self._fleet.where[pod.key]]
-            if not isinstance(self._room_for(pod, target, now, to), Refusal):
-                able += 1
-        return able >= min(replicas, len(self._roster.pods(workload)))
+            if pod.size is not None and pod.node is not None and pod.key in self._fleet.where:
+                yield pod, pod.size
 
     def _move(self, workload: Workload, pod: Pod, now: Resources, to: Size) -> Move:
         target = self._fleet.bins[self._fleet.where[pod.key]]
-        waits = target.name in self._placer.grown or (
-            target.vm is not None and not target.vm.resized
+        # A pending replica waits for its place anyway, and the scheduler heeds its new size.
+        waits = pod.node is not None and (
+            target.name in self._placer.grown or (target.vm is not None and not target.vm.resized)
         )
         return Move(
             kind=Lever.RESIZE,
@@ -174,8 +211,36 @@ class Resizing:
         )
 
 
+def _at_least(now: Resources, size: Size) -> Size:
+    return Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
+
+
+def _covers(has: Resources, wanted: Size | Resources) -> bool:
+    return has.cpu >= wanted.cpu and has.memory >= wanted.memory
+
+
 def _lower(now: int, wanted: int) -> int:
     return wanted if wanted * 100 <= now * DOWN_PERCENT else now
+
+
+def grown(
+    workload: Workload, shape: PodShape, size: Size, now: Resources | None = None
+) -> PodShape:
+    """The shape of a replica with its steered container at least of this size.
+
+    ``now`` is the size of that container in the shape; absent: the template's.
+    """
+    if workload.spec.scale_up is None:
+        return shape
+    start = now or workload.template_size
+    to = _at_least(start, size)
+    if _covers(start, to):
+        return shape
+    return msgspec.structs.replace(
+        shape,
+        key=f"{shape.key}@{to.cpu}/{to.memory}",
+        requests=changed(shape.requests, start, to),
+    )
 
 
 def changed(total: Resources, before: Resources, after: Size) -> Resources:

@@ -6,13 +6,23 @@ Kept true while the plan is worked out; redundancy is judged on it.
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from plimsoll.api import labels as names
 from plimsoll.decide import sizing, wording
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.placing import Preference
 from plimsoll.decide.plan import Size
-from plimsoll.world.snapshot import Pod, Resources, Snapshot, Workload
+from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Workload
+
+
+class Taken(NamedTuple):
+    """A replica that was taken out of its VM."""
+
+    key: str
+    source: Bin
+    shape: PodShape
+    requests: Resources
 
 
 class Roster:
@@ -40,12 +50,24 @@ class Roster:
         """A new replica found a place."""
         self._added[workload.key].append(pod)
 
-    def remove(self, workload: Workload, leaving: list[Pod]) -> None:
-        """These replicas leave, with what they take."""
+    def remove(self, workload: Workload, leaving: list[Pod]) -> list[Taken]:
+        """These replicas leave, with what they take; answers what ``restore`` needs."""
+        taken = []
         for pod in leaving:
             if pod.key in self._fleet.where:
+                source = self._fleet.bins[self._fleet.where[pod.key]]
+                taken.append(Taken(pod.key, source, source.pods[pod.key], source.requests(pod.key)))
                 self._fleet.take(pod.key)
         self._pods[workload.key] = [p for p in self._pods[workload.key] if p not in leaving]
+        return taken
+
+    def restore(self, workload: Workload, pods: list[Pod], taken: list[Taken]) -> None:
+        """Takes a removal back: ``pods`` are the replicas that there were."""
+        for key, source, shape, requests in taken:
+            self._fleet.put(key, shape, source)
+            if requests != shape.requests:
+                self._fleet.resize_pod(key, requests)
+        self._pods[workload.key] = pods
 
     def preference(self, key: str | None) -> Preference | None:
         """Prefers domains with the fewest replicas of a workload that must survive a loss."""

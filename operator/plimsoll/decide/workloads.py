@@ -6,15 +6,25 @@ and ``replicating.py``, who is where in ``roster.py``.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from plimsoll.decide import sizing
 from plimsoll.decide.placing import Placer
-from plimsoll.decide.plan import Move, Reason, Refusal, Size, Unplaced, WorkloadVerdict
+from plimsoll.decide.plan import (
+    Move,
+    Reason,
+    Refusal,
+    Rejected,
+    Size,
+    Unplaced,
+    WorkloadVerdict,
+)
 from plimsoll.decide.replicating import Replicating
-from plimsoll.decide.resizing import Resizing
+from plimsoll.decide.resizing import Resizing, grown
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import Workload
+from plimsoll.world.snapshot import Pod, PodShape, Workload
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,18 @@ class _Wish:
     """Size that the recent peak asks for: no replica is made smaller than that."""
 
 
+@dataclass(frozen=True)
+class _Sized:
+    """A workload once its running replicas are as large as they can be."""
+
+    wish: _Wish
+    enough: bool
+    resizes: tuple[Move, ...]
+    rejected: tuple[Rejected, ...]
+    missing: Size
+    """What could not be had by larger replicas."""
+
+
 @dataclass
 class Outcome:
     """What was decided for all workloads."""
@@ -39,20 +61,48 @@ class Outcome:
 
 
 class Workloads:
-    """Decides over all workloads of a roster on the placer's fleet."""
+    """Decides over all workloads of a roster on the placer's fleet.
+
+    ``size`` comes first, then pending replicas are placed, then ``decide``: a
+    replica that runs takes the room that it grows into before others are put there.
+    """
 
     def __init__(self, placer: Placer, roster: Roster) -> None:
         self._placer = placer
         self._roster = roster
         self._resizing = Resizing(placer, roster)
         self._replicating = Replicating(placer, roster)
+        self._sized: dict[str, _Sized] = {}
+
+    def size(self) -> None:
+        """Grows running replicas in place, workload by workload in order of name."""
+        for key, workload in sorted(self._roster.workloads.items()):
+            if workload.target and not workload.problem:
+                self._sized[key] = self._size_one(workload)
+
+    def pending_shape(self, pod: Pod) -> PodShape:
+        """A pending replica as large as it will be; other pods as they are."""
+        sized = self._sized.get(pod.workload or "")
+        if sized is None or pod.workload is None or pod.size is None:
+            return pod.shape
+        return grown(self._roster.workloads[pod.workload], pod.shape, sized.wish.up, pod.size)
+
+    def may_start_small(self, pod: Pod) -> bool:
+        """Whether a replica that finds no room at its size is better off small than not at all.
+
+        Only where too few run: a small one that cannot grow would have to be made up for.
+        """
+        workload = self._roster.workloads.get(pod.workload or "")
+        if workload is None:
+            return False
+        running = sum(replica.node is not None for replica in self._roster.pods(workload))
+        return running < sizing.floor(workload.spec)
 
     def decide(self) -> Outcome:
-        """Sizes, replicas and their places, workload by workload in order of name."""
+        """Numbers of replicas and their places, workload by workload in order of name."""
         outcome = Outcome()
-        for _, workload in sorted(self._roster.workloads.items()):
-            if not workload.problem and workload.target:
-                self._decide_one(workload, outcome)
+        for key, sized in sorted(self._sized.items()):
+            self._decide_one(self._roster.workloads[key], sized, outcome)
         return outcome
 
     def verdicts(self, outcome: Outcome) -> list[WorkloadVerdict]:
@@ -74,21 +124,29 @@ class Workloads:
             )
         return result
 
-    def _decide_one(self, workload: Workload, outcome: Outcome) -> None:
+    def _size_one(self, workload: Workload) -> _Sized:
+        low, high, wish = self._wishes(workload)
+        wanted = self._replicating.wanted(workload, low.replicas, high.replicas)
+        if wanted < workload.replicas:
+            wanted = self._fewest(workload, wanted, wish)
+        resizes: list[Move] = []
+        rejected, missing = self._resizing.up(workload, wish(wanted).up, resizes)
+        return _Sized(wish(wanted), low.enough, tuple(resizes), rejected, missing)
+
+    def _wishes(
+        self, workload: Workload
+    ) -> tuple[sizing.Shape, sizing.Shape, Callable[[int], _Wish]]:
+        """What carries the load now, what its recent peak, and sizes for so many replicas."""
         spec, demand = workload.spec, workload.demand
-        domains = self._roster.domains(workload)
         fixed = _template_size(workload)
         if demand is None:
-            low = high = _without_metrics(workload, fixed)
-        else:
-            need = sizing.need_of(spec, demand.cpu, demand.memory)
-            peak = sizing.need_of(spec, demand.peak_cpu, demand.peak_memory)
-            low = sizing.shape_for(spec, need, domains, fixed)
-            high = sizing.shape_for(spec, peak, domains, fixed)
+            as_is = _without_metrics(workload, fixed)
+            return as_is, as_is, lambda replicas: _Wish(replicas, as_is.size, as_is.size)
+        domains = self._roster.domains(workload)
+        need = sizing.need_of(spec, demand.cpu, demand.memory)
+        peak = sizing.need_of(spec, demand.peak_cpu, demand.peak_memory)
 
         def wish(replicas: int) -> _Wish:
-            if demand is None:
-                return _Wish(replicas, low.size, low.size)
             carriers = sizing.survivors(replicas, spec.redundancy.survive, domains)
             return _Wish(
                 replicas,
@@ -96,11 +154,21 @@ class Workloads:
                 sizing.size_for(spec, peak, carriers, fixed),
             )
 
-        may_shrink = demand is not None and demand.window_full
-        wanted = wish(self._replicating.wanted(workload, low.replicas, high.replicas, may_shrink))
-        if wanted.replicas < workload.replicas and not self._resizing.all_can_be(
-            workload, wanted.up, wanted.replicas
-        ):
+        low = sizing.shape_for(spec, need, domains, fixed)
+        return low, sizing.shape_for(spec, peak, domains, fixed), wish
+
+    def _fewest(self, workload: Workload, least: int, wish: Callable[[int], _Wish]) -> int:
+        """The fewest replicas, from ``least`` up, that can be as large as they must then be.
+
+        One that has to go so that others find room to grow goes first.
+        """
+        if not _by_load(workload):
+            return least
+        numbers = range(least, workload.replicas)
+        found = bisect_left(
+            numbers, True, key=lambda n: self._resizing.all_can_be(workload, wish(n).up)
+        )
+        if found == len(numbers):
             self._placer.refuse(
                 Refusal(
                     guard=Reason.NO_HOST_ROOM,
@@ -108,26 +176,39 @@ class Workloads:
                     message="fewer replicas would have to be larger than their VMs allow",
                 )
             )
-            wanted = wish(workload.replicas)
-        rejected, missing = self._resizing.up(workload, wanted.up, outcome.moves)
-        replicas = wanted.replicas
-        if missing is not None and spec.replicas is None and demand is not None:
+        return least + found
+
+    def _decide_one(self, workload: Workload, sized: _Sized, outcome: Outcome) -> None:
+        spec, demand, wish = workload.spec, workload.demand, sized.wish
+        outcome.moves += sized.resizes
+        self._resizing.pending(workload, wish.up, outcome.moves)
+        replicas = wish.replicas
+        if sized.rejected and spec.replicas is None and demand is not None:
             # What could not be had by larger replicas is made up for by more of them.
             extra = max(
-                _times(missing.cpu, wanted.up.cpu), _times(missing.memory, wanted.up.memory)
+                _times(sized.missing.cpu, wish.up.cpu), _times(sized.missing.memory, wish.up.memory)
             )
             replicas = min(spec.scale_out.max, max(replicas, workload.replicas + extra))
         if replicas > workload.replicas:
             replicas = self._replicating.more(
-                workload, replicas, wanted.up, rejected, outcome.moves, outcome.unplaced
+                workload, replicas, wish.up, sized.rejected, outcome.moves, outcome.unplaced
             )
         elif replicas < workload.replicas:
-            self._replicating.fewer(workload, replicas, outcome.moves)
-        if may_shrink:
-            self._resizing.down(workload, wanted.down, outcome.moves)
+            waits = "waits until those that stay have grown" if sized.resizes else ""
+            replicas = self._replicating.fewer(
+                workload, replicas, waits, outcome.moves, keep_promise=_by_load(workload)
+            )
+        if demand is not None and demand.window_full:
+            self._resizing.down(workload, wish.down, outcome.moves)
         outcome.wanted[workload.key] = sizing.Shape(
-            replicas=replicas, size=wanted.up, enough=low.enough
+            replicas=replicas, size=wish.up, enough=sized.enough
         )
+
+
+def _by_load(workload: Workload) -> bool:
+    """Whether the load decides how many there are, and no fixed count or limit."""
+    spec = workload.spec
+    return spec.replicas is None and workload.replicas <= spec.scale_out.max
 
 
 def _template_size(workload: Workload) -> Size:
