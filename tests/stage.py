@@ -11,13 +11,13 @@ import json
 import os
 import signal
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
+import aiohttp
 import yaml
 
 from livecluster import ensure_namespace, install_kinds
@@ -40,12 +40,7 @@ MANIFESTS = Path(__file__).parents[1] / "manifests"
 NAMESPACE = "plimsoll-system"
 WORK = "stage"
 """Namespace of the workloads."""
-OPERATOR = [
-    sys.executable,
-    "-c",
-    "import sys; from plimsoll.run import main; from plimsoll.settings import Settings;"
-    " sys.exit(main(Settings.load()))",
-]
+FORK_SERVER = Path(__file__).with_name("forkserver.py")
 ENVIRONMENT = {
     "PLIMSOLL_HTTP_HOST": "127.0.0.1",
     "PLIMSOLL_HTTP_PORT": "0",
@@ -68,24 +63,33 @@ class OperatorProcess:
             **environment,
         }
         self.log: list[str] = []
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self.pid: int | None = None
+        """Of the running operator; None: it does not run."""
 
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *OPERATOR, env=self._environment, stderr=asyncio.subprocess.PIPE
+    async def __aenter__(self) -> Self:
+        # Forked from a process that has imported everything: a start takes a fraction of a second.
+        self._server = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(FORK_SERVER)),
+            env=self._environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.create_task(self._read())
+        return self
 
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        async for line in self._process.stderr:
-            self.log.append(line.decode().rstrip())
+    async def __aexit__(self, *_: object) -> None:
+        if self.pid is not None:
+            await self.end()
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        await self._server.wait()
+        await self._reader
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+    async def start(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(b"start\n")
+        self.pid = await self._answer()
 
     async def kill(self) -> None:
         """As a power failure would."""
@@ -93,24 +97,31 @@ class OperatorProcess:
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends it; answers its exit code."""
-        assert self._process is not None
-        if self.running:
-            self._process.send_signal(how)
+        assert self.pid is not None
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(self.pid, how)
         return await self.exit_code()
 
     async def exit_code(self) -> int:
-        """Waits until it has ended by itself."""
-        assert self._process is not None
-        assert self._reader is not None
-        code = await self._process.wait()
-        await self._reader
+        """Waits until it has ended; to be called once for each start."""
+        code = await self._answer()
+        self.pid = None
         return code
+
+    async def _answer(self) -> int:
+        assert self._server.stdout is not None
+        return int(await self._server.stdout.readline())
+
+    async def _read(self) -> None:
+        assert self._server.stderr is not None
+        async for line in self._server.stderr:
+            self.log.append(line.decode().rstrip())
 
     async def port(self) -> int:
         """Where it serves health and metrics."""
         async with asyncio.timeout(TIMEOUT):
             while True:
-                for line in self.log:
+                for line in reversed(self.log):
                     message = json.loads(line)["message"]
                     if message.startswith("serving /healthz"):
                         return int(message.rpartition(":")[2])
@@ -118,17 +129,11 @@ class OperatorProcess:
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of one of its endpoints."""
-        url = f"http://127.0.0.1:{await self.port()}{path}"
-
-        def fetch() -> tuple[int, str]:
-            try:
-                with urllib.request.urlopen(url, timeout=5) as answer:
-                    return answer.status, answer.read().decode()
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, error.read().decode()
-
-        return await asyncio.to_thread(fetch)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{await self.port()}{path}") as answer,
+        ):
+            return answer.status, await answer.text()
 
 
 class Stage:
@@ -137,6 +142,8 @@ class Stage:
     def __init__(self, kube: Kube, operator: OperatorProcess) -> None:
         self.kube = kube
         self.operator = operator
+        self.patience = TIMEOUT
+        """Seconds that anything awaited may take."""
 
     async def apply(self, *objects: Json) -> None:
         """As a person with ``kubectl apply --server-side``."""
@@ -190,7 +197,7 @@ class Stage:
         """
         last: object = None
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self.patience):
                 while not last:
                     last = await condition()
                     await asyncio.sleep(0 if last else 0.05)
@@ -244,20 +251,23 @@ async def stage_on(
     is not the API server's own.
     """
     await asyncio.to_thread(prepare, control_plane)
+    stop = asyncio.Event()
     async with Kube.from_environment(str(control_plane.kubeconfig)) as kube:
         await ensure_namespace(kube, WORK)
-        stop = asyncio.Event()
         with TemporaryDirectory() as folder:
             config = await operator_kubeconfig(kube, control_plane, Path(folder), server)
-            stage = Stage(kube, OperatorProcess(config, **environment))
-            async with asyncio.TaskGroup() as tasks:
+            async with (
+                OperatorProcess(config, **environment) as operator,
+                asyncio.TaskGroup() as tasks,
+            ):
                 tasks.create_task(DataCentre(kube, NAMESPACE).run(stop))
-                await stage.operator.start()
+                stage = Stage(kube, operator)
                 try:
+                    await operator.start()
                     yield stage
-                    await stage.remove_everything()
                 finally:
-                    await stage.operator.end()
+                    # Also after a failure: the next test finds an empty stage.
+                    await stage.remove_everything()
                     stop.set()
 
 
