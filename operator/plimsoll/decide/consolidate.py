@@ -128,7 +128,7 @@ class Consolidation:
             return None
         kept_before = [w for w in self._snapshot.workloads if self._roster.redundancy(w)[0]]
         survived = survival.kept(self._fleet)
-        uneven = set(self._placer.filters.spread_violations())
+        unsettled = set(self._placer.filters.unsettled())
         trial = _Trial()
         for pod in sorted(pods, key=_largest_first):
             if not self._rehome(pod, target, trial):
@@ -142,17 +142,18 @@ class Consolidation:
         )
         refusal = guards.retire(self._fleet, target, pods, self._snapshot.budgets, self._now)
         # The VM's remaining pods (DaemonSets) leave with it.
-        rest = [(key, target.pods[key]) for key in list(target.pods)]
-        for key, _ in rest:
+        rest = [(k, shape, k in target.terminating) for k, shape in target.pods.items()]
+        for key, *_ in rest:
             self._fleet.take(key)
         self._fleet.close(target.name)
         if refusal is None:
             refusal = self._promise_broken(target, kept_before, survived)
-        if refusal is None and not uneven.issuperset(self._placer.filters.spread_violations()):
+        if refusal is None and not unsettled.issuperset(self._placer.filters.unsettled()):
             refusal = Refusal(
                 guard=Reason.SPREAD,
                 subject=f"vm/{target.name}",
-                message="its containers would be unevenly spread elsewhere",
+                message="elsewhere its containers would be spread unevenly, or others left without "
+                "what they must be near",
             )
         if refusal is None and saved <= cost.DISRUPTION_PENALTY * len(pods):
             refusal = Refusal(
@@ -162,8 +163,8 @@ class Consolidation:
             )
         if refusal is not None:
             self._fleet.open(target)
-            for key, shape in rest:
-                self._fleet.put(key, shape, target)
+            for key, shape, terminating in rest:
+                self._fleet.put(key, shape, target, terminating)
             self._undo(trial)
             self._placer.refuse(refusal)
             self._note_time(pool, target, refusal)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from plimsoll.api import labels as names
 from plimsoll.decide.fleet import Bin, Fleet, smallest_size
 from plimsoll.decide.plan import Reason, Size
-from plimsoll.decide.selectors import node_selector_matches, untolerated
+from plimsoll.decide.selectors import node_selector_matches, selector_matches, untolerated
 from plimsoll.decide.topology import TermId
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import TopologySpreadConstraint
@@ -51,17 +51,14 @@ class Filters:
         """Why ports or other pods keep the pod off now; resources are not looked at."""
         if shape.host_ports and _port_taken(shape, target):
             return Reason.HOST_PORT
-        for constraint in shape.spread:
-            if not self._spread_allows(shape, constraint, target):
-                return Reason.SPREAD
-        if shape.affinity and not self._affinity_met(shape, target):
+        if shape.spread and not self._spread_allows(shape, target):
+            return Reason.SPREAD
+        if shape.affinity and not self._affinity_met(shape, target, already_there=False):
             return Reason.AFFINITY
-        for term in shape.anti_affinity:
-            counts = self._fleet.topology.counts(
-                self._fleet.topology.affinity_term(term, shape.namespace)
-            )
-            domain = target.labels.get(term.topology_key)
-            if domain is not None and counts[domain] > 0:
+        topology = self._fleet.topology
+        for key, term in topology.anti_affinity(shape):
+            domain = target.labels.get(key)
+            if domain is not None and topology.by_domain(term)[domain] > 0:
                 return Reason.ANTI_AFFINITY
         if self._fleet.topology.avoided(shape, target.labels):
             return Reason.ANTI_AFFINITY
@@ -75,25 +72,37 @@ class Filters:
             or self.dynamic(shape, target)
         )
 
-    def spread_violations(self) -> Iterator[str]:
-        """Keys of pods in a domain that, by their own rule, holds too many in the final picture."""
+    def unsettled(self) -> Iterator[str]:
+        """Keys of pods whose own rules the final picture breaks.
+
+        Either their domain holds too many of them, or what they must be near is elsewhere.
+        """
         uneven: dict[tuple[str, TermId, str], bool] = {}
         for _, target in sorted(self._fleet.bins.items()):
             for key in sorted(target.pods):
                 shape = target.pods[key]
-                for constraint in shape.spread:
-                    domain = target.labels.get(constraint.topology_key)
-                    if domain is None:
-                        continue
-                    term = self._fleet.topology.spread_term(constraint, shape.namespace)
-                    place = (shape.key, term, domain)
-                    if place not in uneven:
-                        found = self._spread_domains(shape, constraint)
-                        skew = found.counts.get(domain, 0) - found.least
-                        uneven[place] = skew > constraint.max_skew
-                    if uneven[place]:
-                        yield key
-                        break
+                if shape.affinity and not self._affinity_met(shape, target, already_there=True):
+                    yield key
+                    continue
+                if shape.spread and self._is_uneven(shape, target, uneven):
+                    yield key
+
+    def _is_uneven(
+        self, shape: PodShape, target: Bin, known: dict[tuple[str, TermId, str], bool]
+    ) -> bool:
+        terms = self._fleet.topology.spread(shape)
+        for constraint, (key, term) in zip(shape.spread, terms, strict=True):
+            domain = target.labels.get(key)
+            if domain is None:
+                continue
+            place = (shape.key, term, domain)
+            if place not in known:
+                found = self._spread_domains(shape, constraint, term)
+                skew = found.counts.get(domain, 0) - found.least
+                known[place] = skew > constraint.max_skew
+            if known[place]:
+                return True
+        return False
 
     def _static_reason(self, shape: PodShape, target: Bin) -> Reason | None:
         if shape.not_modelled:
@@ -116,14 +125,15 @@ class Filters:
                 return Reason.RUNTIME_CLASS
         return None
 
-    def _spread_domains(self, shape: PodShape, constraint: TopologySpreadConstraint) -> _Domains:
+    def _spread_domains(
+        self, shape: PodShape, constraint: TopologySpreadConstraint, term: TermId
+    ) -> _Domains:
         """Matching pods by domain, and the domains that count for the global minimum.
 
         A domain counts if one of its nodes has every topology key of the pod's
         constraints and passes the policies (Honor: node affinity and selector;
         taints only where asked). So do the pods: those on excluded nodes do not.
         """
-        term = self._fleet.topology.spread_term(constraint, shape.namespace)
         group = (shape.key, term)
         cached = self._domains.get(group)
         if cached is not None and cached[0] == self._fleet.version:
@@ -159,32 +169,37 @@ class Filters:
         self._counted[group] = (self._fleet.bins_version, nodes)
         return nodes
 
-    def _spread_allows(
-        self, shape: PodShape, constraint: TopologySpreadConstraint, target: Bin
-    ) -> bool:
-        domain = target.labels.get(constraint.topology_key)
-        if domain is None or any(c.topology_key not in target.labels for c in shape.spread):
+    def _spread_allows(self, shape: PodShape, target: Bin) -> bool:
+        if any(c.topology_key not in target.labels for c in shape.spread):
             return False
-        domains = self._spread_domains(shape, constraint)
-        # A VM only tried out may be the first of its domain.
-        known = domain in domains.counts
-        least = domains.least if known else 0
-        number = len(domains.counts) + (0 if known else 1)
-        if constraint.min_domains is not None and number < constraint.min_domains:
-            least = 0
-        term = self._fleet.topology.spread_term(constraint, shape.namespace)
-        own = 1 if self._fleet.topology.matches(term, shape) else 0
-        return domains.counts.get(domain, 0) + own - least <= constraint.max_skew
+        terms = self._fleet.topology.spread(shape)
+        for constraint, (key, term) in zip(shape.spread, terms, strict=True):
+            domain = target.labels[key]
+            domains = self._spread_domains(shape, constraint, term)
+            # A VM only tried out may be the first of its domain.
+            known = domain in domains.counts
+            least = domains.least if known else 0
+            number = len(domains.counts) + (0 if known else 1)
+            if constraint.min_domains is not None and number < constraint.min_domains:
+                least = 0
+            own = selector_matches(constraint.label_selector, shape.labels)
+            if domains.counts.get(domain, 0) + own - least > constraint.max_skew:
+                return False
+        return True
 
-    def _affinity_met(self, shape: PodShape, target: Bin) -> bool:
+    def _affinity_met(self, shape: PodShape, target: Bin, *, already_there: bool) -> bool:
+        """Whether what the pod must be near is near; it itself, once placed, does not count."""
         topology = self._fleet.topology
-        terms = [(t, topology.affinity_term(t, shape.namespace)) for t in shape.affinity]
-        if any(t.topology_key not in target.labels for t, _ in terms):
+        terms = topology.affinity(shape)
+        if any(key not in target.labels for key, _ in terms):
             return False
-        if all(topology.counts(i)[target.labels[t.topology_key]] > 0 for t, i in terms):
+        # The terms select the same pods, so one answers for all whether it selects this one.
+        itself = topology.matches(terms[0][1], shape)
+        own = 1 if already_there and itself else 0
+        if all(topology.by_domain(term)[target.labels[key]] > own for key, term in terms):
             return True
         # The first pod of a group that wants to be near itself may go anywhere.
-        return all(topology.counts(i).total() == 0 and topology.matches(i, shape) for _, i in terms)
+        return itself and all(topology.by_domain(term).total() == own for _, term in terms)
 
 
 def _selected(shape: PodShape, target: Bin) -> bool:

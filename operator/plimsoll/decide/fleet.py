@@ -80,6 +80,8 @@ class Bin:
     pods: dict[str, PodShape] = field(default_factory=dict)
     resized: dict[str, Resources] = field(default_factory=dict)
     """Pods whose requests this plan changes: what they take instead of their shape's."""
+    terminating: set[str] = field(default_factory=set)
+    """Those of its pods that are on their way out."""
     freed: int = 0
     """Grows whenever there may be more room, so that a remembered "full" is not believed."""
 
@@ -173,7 +175,7 @@ class Fleet:
             self._add_existing(vm)
         for pod in snapshot.pods:
             if pod.node is not None and pod.node in self.bins:
-                self.put(pod.key, pod.shape, self.bins[pod.node])
+                self.put(pod.key, pod.shape, self.bins[pod.node], pod.terminating)
 
     def hosts_known(self, hypervisor: Hypervisor) -> bool:
         return hypervisor.hosts is not None
@@ -185,13 +187,15 @@ class Fleet:
             return HostRoom(None, None, None)
         return self.rooms.get((hypervisor, host)) or HostRoom(None, 0, 0)
 
-    def put(self, key: str, shape: PodShape, target: Bin) -> None:
+    def put(self, key: str, shape: PodShape, target: Bin, terminating: bool = False) -> None:
         """Puts a pod into a bin, whether it fits or not."""
         self.version += 1
         target.pods[key] = shape
         self.where[key] = target.name
         self._use(target, shape.requests, 1)
-        self.topology.add(shape, target.name, target.labels)
+        if terminating:
+            target.terminating.add(key)
+        self.topology.add(shape, target.name, target.labels, 1, terminating)
 
     def take(self, key: str) -> Bin:
         """Takes a pod out of its bin and returns the bin."""
@@ -200,7 +204,9 @@ class Fleet:
         source.freed += 1
         self._use(source, source.requests(key), -1)
         source.resized.pop(key, None)
-        self.topology.add(source.pods.pop(key), source.name, source.labels, -1)
+        terminating = key in source.terminating
+        source.terminating.discard(key)
+        self.topology.add(source.pods.pop(key), source.name, source.labels, -1, terminating)
         return source
 
     def resize_pod(self, key: str, requests: Resources) -> None:

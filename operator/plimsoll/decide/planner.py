@@ -37,8 +37,8 @@ from plimsoll.decide.roster import Roster
 from plimsoll.decide.workloads import Workloads
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
 
-_SPREAD_ROUNDS = 5
-"""How often pods with spread constraints are placed anew after other VMs came about."""
+_SETTLE_ROUNDS = 5
+"""How often pods are placed anew whose rules other pods and VMs have come to break."""
 
 _ORDER = {lever: number for number, lever in enumerate(Lever)}
 
@@ -69,8 +69,8 @@ class _Planner:
         self._place_pending(replicas)
         outcome = self._workloads.decide()
         self._restore_lines()
-        for _ in range(_SPREAD_ROUNDS):
-            moved = self._settle_spreads()
+        for _ in range(_SETTLE_ROUNDS):
+            moved = self._settle()
             vms = self._fleet.bins_version
             self._fill_for_survival()
             if not moved and vms == self._fleet.bins_version:
@@ -158,8 +158,8 @@ class _Planner:
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
         return self._placer.place(pod.key, shape, self._roster.preference(pod.workload))
 
-    def _settle_spreads(self) -> bool:
-        """Places pods anew whose spread is out of skew in the final picture; whether any was.
+    def _settle(self) -> bool:
+        """Places pods anew whose own rules the final picture breaks; whether there were any.
 
         The scheduler sees all new VMs at once and takes pods in an order of its own, so
         a place must be right with every other pod and VM there, not only with earlier ones.
@@ -168,15 +168,14 @@ class _Planner:
             pod.key: pod for pod in self._snapshot.pods if pod.node is None and not pod.terminating
         }
         seen: set[tuple[str, ...]] = set()
-        for _ in range(_SPREAD_ROUNDS):
-            uneven = tuple(k for k in self._placer.filters.spread_violations() if k in pending)
-            if not uneven or uneven in seen:
+        for _ in range(_SETTLE_ROUNDS):
+            unsettled = tuple(k for k in self._placer.filters.unsettled() if k in pending)
+            if not unsettled or unsettled in seen:
                 break
-            seen.add(uneven)
-            for key in uneven:
+            seen.add(unsettled)
+            for key in unsettled:
                 self._fleet.take(key)
-            for pod in sorted((pending[key] for key in uneven), key=_order):
-                self._failed(pod)
+            self._place_pending([pending[key] for key in unsettled])
         return bool(seen)
 
     def _right_size(self) -> None:
