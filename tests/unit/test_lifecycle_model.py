@@ -281,6 +281,33 @@ def test_a_vm_that_took_over_the_identity_is_not_touched(cluster: str) -> None:
     assert "ForeignVM" in [c.reason for c in model.vmnode.status.conditions]
 
 
+def test_a_silent_hypervisor_pauses_a_deletion() -> None:
+    model = Model()
+    model.wish()
+    model.settle()
+    model.api.remove(VMNODES, NAME)
+    while model.phase != "Deleting":
+        model.step()
+    model.vms.silent = True
+    for _ in range(10):
+        model.step()
+        model.tick(30.0)
+        model.judge()
+    assert model.node is not None
+    assert model.vmnode is not None
+
+
+def test_a_second_vm_made_for_the_vmnode_goes_too() -> None:
+    model = Model()
+    model.wish()
+    model.settle()
+    (vm,) = model.vms.vms.values()
+    model.vms.vms["second"] = msgspec.structs.replace(vm, uuid="second")
+    model.api.remove(VMNODES, NAME)
+    model.settle()
+    assert (model.vms.vms, model.vmnode) == ({}, None)
+
+
 def test_quiet_costs_no_write() -> None:
     model = Model()
     model.wish()

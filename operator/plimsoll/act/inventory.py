@@ -214,12 +214,13 @@ class Inventory:
         now = {vm.uuid: vm for vm in vms}
         states = {host.name: host.state for host in (hypervisor.status or status).hosts}
         turned = {host.name for host in status.hosts if states.get(host.name) != host.state}
+        silent_before = _ready(hypervisor.status or HypervisorStatus()) is not True
         for record in self._world.vmnodes.store.values():
             if record.spec.hypervisor != hypervisor.metadata.name or record.status is None:
                 continue
             uuid = record.status.identity.uuid if record.status.identity else ""
             moved = before.get(uuid) != now.get(uuid)
-            if moved or record.status.host in turned:
+            if silent_before or moved or record.status.host in turned:
                 self._wake(record.metadata.name)
 
     async def _judge(

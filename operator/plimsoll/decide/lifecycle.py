@@ -76,6 +76,8 @@ TABLE: tuple[Rule, ...] = (
     Rule("YZD", "dead", "", "taint out-of-service",
          lambda s: s.dead and s.matched is not None and not s.out_of_service,
          serve.mark_out_of_service),
+    Rule("YZD", "dead and tainted, pods not let go yet", "", "",
+         lambda s: s.dead and bool(s.pods.all) and not s.release_overdue, serve.await_release),
     Rule("YZD", "dead and tainted, deleted", Phase.DELETING, "",
          lambda s: s.dead and s.matched is not None and s.deleting, leave.delete),
     Rule("YZD", "dead and tainted", "", "delete VMNode",

@@ -104,6 +104,12 @@ def mark_out_of_service(s: Situation) -> Step:
     )
 
 
+def await_release(s: Situation) -> Step:
+    """Wait for Kubernetes to let go of the pods: without the node it would wait longer."""
+    message = "the VM is given up; waiting for its pods and volumes to be let go"
+    return step(s, kind=Kind.RECONCILING, reason=Loss.OFF.value, message=message, recheck=1.0)
+
+
 def clear_out_of_service(s: Situation) -> Step:
     """The VM came back after all."""
     assert s.matched is not None

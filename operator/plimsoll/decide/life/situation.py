@@ -25,6 +25,8 @@ LAUNCH_TIMEOUT = 600.0
 """Seconds; for VMs whose pool is gone."""
 BACKOFF_FIRST = 15.0
 BACKOFF_MAX = 600.0
+RELEASE_TIMEOUT = 60.0
+"""Longest that a dead VM's node is kept for its pods to be let go, in seconds."""
 FORCED_GRACE_MAX = 300.0
 """Longest that a forced drain waits for pods after deleting them, in seconds."""
 
@@ -239,6 +241,12 @@ class Situation:
             and bool(self.status.lost_since)
             and self.since(self.status.lost_since) >= self.hypervisor.restart_window
         )
+
+    @property
+    def release_overdue(self) -> bool:
+        """The taint was on a dead node for long enough: what is left now goes with it."""
+        limit = self.hypervisor.restart_window + RELEASE_TIMEOUT
+        return self.since(self.status.lost_since) >= limit
 
     # Timers
 
