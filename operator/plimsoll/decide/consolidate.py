@@ -340,7 +340,7 @@ class Consolidation:
         moves = []
         for workload in self._snapshot.workloads:
             kept, message = self._roster.redundancy(workload)
-            if kept or workload.problem or self._may_come_back(workload):
+            if kept or workload.problem or self._unsettled(workload):
                 continue
             key = names.TOPOLOGY_KEYS[workload.spec.redundancy.across]
             for pod in self._crowded(workload, key):
@@ -350,11 +350,14 @@ class Consolidation:
                     break
         return moves
 
-    def _may_come_back(self, workload: Workload) -> bool:
-        """Whether replicas are on a lost VM: where they come up again is not known yet."""
-        homes = (self._fleet.where.get(pod.key) for pod in self._roster.pods(workload))
+    def _unsettled(self, workload: Workload) -> bool:
+        """Whether replicas wait for a place, or are on a lost VM and may come up elsewhere."""
+        pods = self._roster.pods(workload)
+        homes = (self._fleet.where.get(pod.key) for pod in pods)
         vms = (self._fleet.bins[home].vm for home in homes if home is not None)
-        return any(vm is not None and vm.lost for vm in vms)
+        return any(pod.node is None for pod in pods) or any(
+            vm is not None and vm.lost for vm in vms
+        )
 
     def _crowded(self, workload: Workload, key: str) -> list[Pod]:
         domains: Counter[str] = Counter()

@@ -59,7 +59,7 @@ class _Planner:
         self._before = cost.of_fleet(self._fleet)
         self._placer = Placer(self._fleet, Filters(self._fleet), now)
         self._roster = Roster(snapshot, self._fleet)
-        self._workloads = Workloads(self._placer, self._roster)
+        self._workloads = Workloads(self._placer, self._roster, snapshot.budgets)
         self._unplaced: dict[str, Unplaced] = {}
 
     def plan(self) -> Plan:

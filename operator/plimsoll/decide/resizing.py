@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,6 +16,46 @@ from plimsoll.world.snapshot import Pod, PodShape, Resources, Workload
 
 DOWN_PERCENT = 90
 """A replica is made smaller only below this share of its size: a dead band against noise."""
+_TOLD = 4
+"""Replicas of which it is told why they were not resized."""
+
+
+@dataclass
+class Growth:
+    """What became of making a workload's running replicas larger."""
+
+    resizes: list[Move] = field(default_factory=list)
+    stuck: list[Pod] = field(default_factory=list)
+    """Replicas that cannot be larger where they are."""
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """Why, by pod."""
+    _cpu: int = 0
+    _memory: int = 0
+
+    def lack(self, now: Resources, to: Size) -> None:
+        """One replica stays smaller than asked for."""
+        self._cpu += to.cpu - now.cpu
+        self._memory += to.memory - now.memory
+
+    def spare(self, now: Resources, size: Size) -> None:
+        """One replica is larger than asked for and makes up for others."""
+        self._cpu -= now.cpu - size.cpu
+        self._memory -= now.memory - size.memory
+
+    @property
+    def missing(self) -> Size:
+        """What all replicas together offer less than asked for."""
+        return Size(cpu=max(0, self._cpu), memory=max(0, self._memory))
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """For the explanation of what is done instead."""
+        return tuple(
+            Rejected(
+                lever=Lever.RESIZE, subject=f"pod/{pod}", reason=why.guard, message=why.message
+            )
+            for pod, why in list(self.refused.items())[:_TOLD]
+        )
 
 
 class Resizing:
@@ -25,39 +66,23 @@ class Resizing:
         self._fleet = placer.fleet
         self._roster = roster
 
-    def up(
-        self, workload: Workload, size: Size, moves: list[Move]
-    ) -> tuple[tuple[Rejected, ...], Size]:
-        """Grows every running replica that is too small.
-
-        Answers what could not be, and how much is missing by it when all are added up:
-        a replica that is larger than asked for makes up for one that is smaller.
-        """
-        rejected: list[Rejected] = []
-        missing_cpu = missing_memory = 0
+    def up(self, workload: Workload, size: Size) -> Growth:
+        """Grows every running replica that is too small."""
+        growth = Growth()
         for pod, now in self._running(workload):
             to = _at_least(now, size)
             if _covers(now, to):
-                missing_cpu += size.cpu - now.cpu
-                missing_memory += size.memory - now.memory
+                growth.spare(now, size)
                 continue
             refusal = self._make_room(pod, now, to)
             if refusal is None:
-                moves.append(self._move(workload, pod, now, to))
+                growth.resizes.append(self._move(workload, pod, now, to))
                 continue
-            rejected.append(
-                Rejected(
-                    lever=Lever.RESIZE,
-                    subject=f"pod/{pod.key}",
-                    reason=refusal.guard,
-                    message=refusal.message,
-                )
-            )
             self._placer.refuse(refusal)
-            missing_cpu += to.cpu - now.cpu
-            missing_memory += to.memory - now.memory
-        missing = Size(cpu=max(0, missing_cpu), memory=max(0, missing_memory))
-        return tuple(rejected[:4]), missing
+            growth.refused[pod.key] = refusal
+            growth.stuck.append(pod)
+            growth.lack(now, to)
+        return growth
 
     def pending(self, workload: Workload, size: Size, moves: list[Move]) -> None:
         """Gives replicas that wait for a place the size that they were placed with."""

@@ -16,15 +16,15 @@ from plimsoll.decide.plan import (
     Move,
     Reason,
     Refusal,
-    Rejected,
     Size,
     Unplaced,
     WorkloadVerdict,
 )
+from plimsoll.decide.relocating import Relocating
 from plimsoll.decide.replicating import Replicating
-from plimsoll.decide.resizing import Resizing, grown
+from plimsoll.decide.resizing import Growth, Resizing, grown
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import Pod, PodShape, Workload
+from plimsoll.world.snapshot import Budget, Pod, PodShape, Workload
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class _Sized:
 
     wish: _Wish
     enough: bool
-    resizes: tuple[Move, ...]
-    rejected: tuple[Rejected, ...]
-    missing: Size
-    """What could not be had by larger replicas."""
+    growth: Growth
 
 
 @dataclass
@@ -67,11 +64,12 @@ class Workloads:
     replica that runs takes the room that it grows into before others are put there.
     """
 
-    def __init__(self, placer: Placer, roster: Roster) -> None:
+    def __init__(self, placer: Placer, roster: Roster, budgets: tuple[Budget, ...]) -> None:
         self._placer = placer
         self._roster = roster
         self._resizing = Resizing(placer, roster)
         self._replicating = Replicating(placer, roster)
+        self._relocating = Relocating(placer, roster, budgets)
         self._sized: dict[str, _Sized] = {}
 
     def size(self) -> None:
@@ -129,9 +127,7 @@ class Workloads:
         wanted = self._replicating.wanted(workload, low.replicas, high.replicas)
         if wanted < workload.replicas:
             wanted = self._fewest(workload, wanted, wish)
-        resizes: list[Move] = []
-        rejected, missing = self._resizing.up(workload, wish(wanted).up, resizes)
-        return _Sized(wish(wanted), low.enough, tuple(resizes), rejected, missing)
+        return _Sized(wish(wanted), low.enough, self._resizing.up(workload, wish(wanted).up))
 
     def _wishes(
         self, workload: Workload
@@ -179,22 +175,20 @@ class Workloads:
         return least + found
 
     def _decide_one(self, workload: Workload, sized: _Sized, outcome: Outcome) -> None:
-        spec, demand, wish = workload.spec, workload.demand, sized.wish
-        outcome.moves += sized.resizes
+        demand, wish, growth = workload.demand, sized.wish, sized.growth
+        outcome.moves += growth.resizes
         self._resizing.pending(workload, wish.up, outcome.moves)
+        self._relocate(workload, sized, outcome.moves)
         replicas = wish.replicas
-        if sized.rejected and spec.replicas is None and demand is not None:
-            # What could not be had by larger replicas is made up for by more of them.
-            extra = max(
-                _times(sized.missing.cpu, wish.up.cpu), _times(sized.missing.memory, wish.up.memory)
-            )
-            replicas = min(spec.scale_out.max, max(replicas, workload.replicas + extra))
+        if growth.stuck and _by_load(workload) and demand is not None:
+            replicas = max(replicas, workload.replicas + self._made_up(workload, sized))
+            replicas = min(replicas, workload.spec.scale_out.max)
         if replicas > workload.replicas:
             replicas = self._replicating.more(
-                workload, replicas, wish.up, sized.rejected, outcome.moves, outcome.unplaced
+                workload, replicas, wish.up, growth.rejected, outcome.moves, outcome.unplaced
             )
         elif replicas < workload.replicas:
-            waits = "waits until those that stay have grown" if sized.resizes else ""
+            waits = "waits until those that stay have grown" if growth.resizes else ""
             replicas = self._replicating.fewer(
                 workload, replicas, waits, outcome.moves, keep_promise=_by_load(workload)
             )
@@ -202,6 +196,31 @@ class Workloads:
             self._resizing.down(workload, wish.down, outcome.moves)
         outcome.wanted[workload.key] = sizing.Shape(
             replicas=replicas, size=wish.up, enough=sized.enough
+        )
+
+    def _relocate(self, workload: Workload, sized: _Sized, moves: list[Move]) -> None:
+        """Moves the first new replica that is stuck where it cannot grow."""
+        for pod in sized.growth.stuck:
+            if self._relocating.is_new(workload, pod) and self._relocating.move(
+                workload, pod, sized.wish.up, moves
+            ):
+                break
+
+    def _made_up(self, workload: Workload, sized: _Sized) -> int:
+        """Replicas that make up for what larger ones could not give.
+
+        None while replicas are still on their way to where they can grow, or may come
+        back with a lost VM: each would be made up for although nothing lacks in the end.
+        """
+        unsettled = any(
+            pod.node is None or self._relocating.is_new(workload, pod)
+            for pod in (*self._roster.pods(workload), *sized.growth.stuck)
+        ) or any(why.guard is Reason.NOT_READY for why in sized.growth.refused.values())
+        missing, each = sized.growth.missing, sized.wish.up
+        return (
+            0
+            if unsettled
+            else max(_times(missing.cpu, each.cpu), _times(missing.memory, each.memory))
         )
 
 

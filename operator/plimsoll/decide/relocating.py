@@ -1,0 +1,59 @@
+"""Replicas that came onto a VM on which they cannot grow (lever Move).
+
+A new replica starts at the template's size, so the scheduler may have put it where
+its full size has no room. It has hardly begun to serve: it is evicted for a better
+place, rather than made up for by one replica more.
+"""
+
+from __future__ import annotations
+
+from plimsoll.decide import guards, wording
+from plimsoll.decide.placing import Failure, Placer
+from plimsoll.decide.plan import Lever, Move, Size
+from plimsoll.decide.resizing import grown
+from plimsoll.decide.roster import Roster
+from plimsoll.world.snapshot import Budget, Pod, Workload
+
+NEW = 120.0
+"""Seconds for which a replica counts as new, unless it was resized before."""
+
+
+class Relocating:
+    """Moves new replicas on the placer's fleet, one of a workload at a time."""
+
+    def __init__(self, placer: Placer, roster: Roster, budgets: tuple[Budget, ...]) -> None:
+        self._placer = placer
+        self._fleet = placer.fleet
+        self._roster = roster
+        self._budgets = budgets
+
+    def is_new(self, workload: Workload, pod: Pod) -> bool:
+        """Whether the replica came a moment ago and has kept the size that it came with."""
+        return pod.size == workload.template_size and self._placer.now - pod.created < NEW
+
+    def move(self, workload: Workload, pod: Pod, size: Size, moves: list[Move]) -> bool:
+        """Whether there is a better place, and the replica may be evicted for it."""
+        refusal = guards.evict(pod, self._budgets)
+        if refusal is not None:
+            self._placer.refuse(refusal)
+            return False
+        source = self._fleet.bins[self._fleet.where[pod.key]]
+        shape = source.pods[pod.key]
+        self._fleet.take(pod.key)
+        full = grown(workload, shape, size, pod.size)
+        home = self._placer.place(pod.key, full, self._roster.preference(workload.key))
+        if isinstance(home, Failure):
+            self._fleet.put(pod.key, shape, source)
+            return False
+        moves.append(
+            Move(
+                kind=Lever.MOVE,
+                subject=f"pod/{pod.key}",
+                uid=pod.uid,
+                source=source.name,
+                target=home.name,
+                host=home.host,
+                reason=f"it is new and cannot grow to {wording.size(size)} where it is",
+            )
+        )
+        return True
