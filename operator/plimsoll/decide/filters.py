@@ -98,7 +98,8 @@ class Filters:
             place = (shape.key, term, domain)
             if place not in known:
                 found = self._spread_domains(shape, constraint, term)
-                skew = found.counts.get(domain, 0) - found.least
+                few = (constraint.min_domains or 0) > len(found.counts)
+                skew = found.counts.get(domain, 0) - (0 if few else found.least)
                 known[place] = skew > constraint.max_skew
             if known[place]:
                 return True
