@@ -210,11 +210,15 @@ class Life:
         found = await self.kube.list_all(CONFIGMAPS, self.site.name)
         return [c for c in found if c["metadata"]["name"].startswith("vm-")]
 
-    async def reasons(self) -> set[str]:
-        await self.recorder.drain(10.0)
-        events = await self.kube.list_all(EVENTS, "default")
-        ours = (self.name, self.site.name)
-        return {e["reason"] for e in events if e["involvedObject"]["name"] in ours}
+    async def until_told(self, *reasons: str) -> None:
+        """Returns when Events with these reasons have been posted."""
+
+        async def told() -> bool:
+            events = await self.kube.list_all(EVENTS, "default")
+            ours = [e for e in events if e["involvedObject"]["name"] in (self.name, self.site.name)]
+            return set(reasons) <= {e["reason"] for e in ours}
+
+        await self.until(told)
 
 
 def condition(status: Json, type_: str) -> tuple[str, str]:
@@ -280,7 +284,7 @@ def test_launch_grow_and_delete(site: Site) -> None:
             await life.until(life.gone)
             assert await life.vms() == []
             assert await life.find(NODES) is None
-            assert {"VMCreated", "VMReady", "VMResized", "VMDeleted"} <= await life.reasons()
+            await life.until_told("VMCreated", "VMReady", "VMResized", "VMDeleted")
 
     run(story(), 120)
 
@@ -343,7 +347,7 @@ def test_a_drain_waits_for_the_budget_and_then_ends_everything(site: Site) -> No
             await life.until(life.gone)
             assert await life.vms() == []
             assert await life.find(NODES) is None
-            assert {"DrainStarted", "DrainBlocked"} <= await life.reasons()
+            await life.until_told("DrainStarted", "DrainBlocked")
 
     run(story(), 120)
 
@@ -371,11 +375,11 @@ def test_a_drain_that_takes_too_long_is_given_up(site: Site) -> None:
             assert "unschedulable" not in node["spec"]
             assert names.CORDONED not in node["metadata"].get("annotations", {})
             assert await life.runs_pod()
-            assert "DrainTimedOut" in await life.reasons()
+            await life.until_told("DrainTimedOut")
 
             await life.kube.delete(VMNODES, life.name)  # nobody can take this back
             await life.until(life.gone)
-            assert "DrainForced" in await life.reasons()
+            await life.until_told("DrainForced")
 
     run(story(), 120)
 
@@ -403,7 +407,7 @@ def test_a_foreign_node_of_our_name_is_left_alone(site: Site) -> None:
             assert after is not None
             assert after["metadata"]["uid"] == before["metadata"]["uid"]
             assert after["metadata"]["labels"] == before["metadata"]["labels"]
-            assert "IdentityMismatch" in await life.reasons()
+            await life.until_told("IdentityMismatch")
             await life.kube.delete(NODES, life.name)
 
     run(story(), 120)
@@ -433,11 +437,7 @@ def test_a_vm_that_is_restarted_elsewhere_is_kept_and_relabelled(site: Site) -> 
             await life.until(life.ready)
             status = await life.status()
             assert (status["identity"]["uuid"], status["host"]) == (uuid, site.host(2))
-
-            async def told() -> bool:
-                return {"VMLost", "VMRecovered", "HostStateChanged"} <= await life.reasons()
-
-            await life.until(told)
+            await life.until_told("VMLost", "VMRecovered", "HostStateChanged")
 
     run(story(), 120)
 
@@ -455,7 +455,7 @@ def test_a_vm_that_is_surely_off_is_given_up_after_the_window(site: Site) -> Non
             assert await life.vms() == []
             assert await life.find(NODES) is None
             assert await site.pods_on(life.kube, life.name) == []
-            assert {"VMLost", "VMFailed", "VMDeleted"} <= await life.reasons()
+            await life.until_told("VMLost", "VMFailed", "VMDeleted")
 
     run(story(), 120)
 
@@ -511,7 +511,7 @@ def test_a_vm_that_nobody_claims_is_reported_and_then_removed(site: Site) -> Non
                 return await life.vms() == []
 
             await life.until(removed)
-            assert {"OrphanFound", "OrphanRemoved"} <= await life.reasons()
+            await life.until_told("OrphanFound", "OrphanRemoved")
 
     run(story(), 120)
 
@@ -541,7 +541,7 @@ def test_a_silent_hypervisor_pauses_a_deletion(site: Site) -> None:
             await life.until(life.gone)
             assert await life.vms() == []
             assert await life.find(NODES) is None
-            assert {"HypervisorUnreachable", "HypervisorReachable"} <= await life.reasons()
+            await life.until_told("HypervisorUnreachable", "HypervisorReachable")
 
     run(story(), 120)
 
