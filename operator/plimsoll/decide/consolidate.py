@@ -220,7 +220,7 @@ class Consolidation:
         finally:
             source.accepts = accepts
             self._placer.filters.forget(source)
-        if home is None:
+        if home is None or self._deserts(shape, source, home):
             self._fleet.put(pod.key, shape, source)
             if requests != shape.requests:
                 self._fleet.resize_pod(pod.key, requests)
@@ -228,6 +228,13 @@ class Consolidation:
         self._fleet.put(pod.key, shape, home)
         trial.moved.append((pod.key, shape, source.name))
         return True
+
+    def _deserts(self, shape: PodShape, source: Bin, home: Bin) -> bool:
+        """Whether others must be near such pods, and this one would leave their domain."""
+        return any(
+            source.labels.get(key) != home.labels.get(key)
+            for key in self._fleet.topology.supports(shape)
+        )
 
     def _grow_another(self, shape: PodShape, trial: _Trial) -> Bin | None:
         options = []

@@ -78,6 +78,16 @@ class Topology:
         """What each of a pod's spread constraints counts, in their order."""
         return self._rules_of("spread", shape, self._spread)
 
+    def supports(self, shape: PodShape) -> set[str]:
+        """Topology keys of what other pods must be near, where pods of this shape are that."""
+        return {
+            key
+            for (kind, _), terms in self._rules.items()
+            if kind == "affinity"
+            for key, term in terms
+            if self.matches(term, shape)
+        }
+
     def matches(self, term_id: TermId, shape: PodShape) -> bool:
         """Whether pods of this shape are among those that the term selects."""
         cached = self._matches.get((term_id, shape.key))
