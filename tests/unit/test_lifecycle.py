@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -403,6 +404,16 @@ def test_a_row_says_what_its_step_does(case: Case) -> None:
     acts = not isinstance(step.action, Nothing)
     # A size that came late but came is no longer to be taken back.
     assert acts == bool(rule.action) or case.says == "node does not show it"
+
+
+def test_the_documented_table_is_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs/design/0002-vmnode-life-cycle.md").read_text()
+    documented = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert documented == [
+        f"| {rule.sources} | {rule.condition} | {rule.target} | {rule.action} |"
+        for rule in TABLE
+        if rule.target or rule.action
+    ]
 
 
 def _facts(step: Step) -> dict[str, tuple[str, str]]:
