@@ -29,7 +29,11 @@ class Relocating:
 
     def is_new(self, workload: Workload, pod: Pod) -> bool:
         """Whether the replica came a moment ago and has kept the size that it came with."""
-        return pod.size == workload.template_size and self._placer.now - pod.created < NEW
+        start = workload.template_size
+        as_it_came = pod.size is not None and (
+            (pod.size.cpu, pod.size.memory) == (start.cpu, start.memory)
+        )
+        return as_it_came and self._placer.now - pod.created < NEW
 
     def move(self, workload: Workload, pod: Pod, size: Size, moves: list[Move]) -> bool:
         """Whether there is a better place, and the replica may be evicted for it."""
