@@ -65,6 +65,7 @@ class EventReason(StrEnum):
     VM_CREATED = "VMCreated"
     VM_READY = "VMReady"
     VM_RESIZED = "VMResized"
+    RESIZE_REFUSED = "ResizeRefused"
     VM_LOST = "VMLost"
     VM_RECOVERED = "VMRecovered"
     VM_DELETED = "VMDeleted"

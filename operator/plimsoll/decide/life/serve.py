@@ -193,5 +193,5 @@ def give_up_size(s: Situation, reason: str, why: str) -> Step:
         reason="NodeReady",
         recheck=0.0,
         facts=(Fact(RESIZED, "False", reason, message),),
-        events=(Happened("VMFailed", message, warning=True),),
+        events=(Happened("ResizeRefused", message, warning=True),),
     )
