@@ -425,6 +425,169 @@ def test_a_count_fixed_by_hand_is_kept() -> None:
     assert (move.target, move.reason) == ("3", "spec.replicas fixes 3")
 
 
+# Replicas that start smaller than they will be
+
+
+WITH_BERTH = w.shape(250, 256, app="app", extended=BERTH)
+
+
+def test_a_pending_replica_is_placed_and_resized_as_large_as_it_will_be() -> None:
+    app = w.workload(replicas=4, of=WITH_BERTH, demand=w.load(7600))
+    pending = tuple(w.replica(f"p{n}", app, None) for n in range(2))
+    found = decide(two_vms(app, (*running(app, 1900, 1900), *pending)))
+    resized = {m.subject: (m.size.cpu, m.deferred) for m in w.moves(found, Lever.RESIZE) if m.size}
+    assert resized == {"pod/default/p0": (1900, ""), "pod/default/p1": (1900, "")}
+    assert sorted(found.placements.values()) == ["web-1", "web-1", "web-2", "web-2"]
+
+
+def test_a_replica_that_runs_takes_the_room_it_grows_into_before_a_pending_one() -> None:
+    app = w.workload(replicas=3, of=WITH_BERTH, demand=w.load(5700))
+    small = w.pool(
+        nodes={"min": 1, "max": 6},
+        size={
+            "cpu": {"min": 2, "max": 4, "step": 2},
+            "memory": {"min": "4Gi", "max": "32Gi", "step": "4Gi"},
+        },
+    )
+    world = Snapshot(
+        hypervisors=(TWO_HOSTS,),
+        pools=(small,),
+        vms=(w.vm("web-1", "h0", of=small),),
+        pods=(*running(app, 250, 250, hosts=("web-1",)), w.replica("p", app, None)),
+        workloads=(app,),
+    )
+    found = decide(world)
+    assert {m.subject for m in w.moves(found, Lever.RESIZE)} == {
+        f"pod/default/{name}" for name in ("r0", "r1", "p")
+    }
+    assert found.placements["default/p"] == "web-2"
+
+
+def test_no_berth_is_offered_that_a_full_grown_replica_has_no_room_for() -> None:
+    app = w.workload(replicas=2, of=WITH_BERTH, demand=w.load(3000))
+    world = two_vms(app, running(app, 1500, 1500))
+    found = decide(world)
+    assert {(m.subject, m.berths) for m in w.moves(found, Lever.LOAD)} == {
+        ("vm/web-1", 2),
+        ("vm/web-2", 2),
+    }
+    assert w.kinds(decide(w.carry_out(world, found))) == []
+
+
+def test_berths_are_offered_again_once_replicas_start_as_large_as_they_are() -> None:
+    app = w.workload(replicas=2, of=WITH_BERTH, demand=w.load(500))
+    world = two_vms(app, running(app, 250, 250))
+    few = tuple(w.replace(vm, berths=2) for vm in world.vms)
+    found = decide(w.replace(world, vms=few))
+    assert {m.berths for m in w.moves(found, Lever.LOAD)} == {20}
+
+
+def crowded(age: float, allowed: int = 1) -> Snapshot:
+    """Three replicas where two have room at their full size, the last one still small."""
+    app = w.workload(replicas=4, of=WITH_BERTH, demand=w.load(7200))
+    pool = w.pool(nodes={"min": 2, "max": 6}, size=FIXED)
+    pods = [
+        w.replica("r0", app, "web-1", 1800),
+        w.replica("r1", app, "web-1", 1800),
+        w.replica("r2", app, "web-2", 1800),
+        w.replace(w.replica("late", app, "web-1"), created=w.NOW - age),
+    ]
+    return Snapshot(
+        hypervisors=(TWO_HOSTS,),
+        pools=(pool,),
+        vms=tuple(w.vm(f"web-{n}", f"h{n - 1}", of=pool, berths=3) for n in (1, 2)),
+        pods=tuple(sorted(pods, key=lambda p: p.key)),
+        workloads=(app,),
+        budgets=(
+            Budget(namespace="default", name="app", selector=LabelSelector(), allowed=allowed),
+        ),
+    )
+
+
+FIXED = {
+    "cpu": {"min": 4, "max": 4},
+    "memory": {"min": "8Gi", "max": "8Gi"},
+}
+
+
+def test_a_new_replica_that_cannot_grow_where_it_came_is_moved_and_not_made_up_for() -> None:
+    found = decide(crowded(age=5.0))
+    (move,) = w.moves(found, Lever.MOVE)
+    assert (move.subject, move.source, move.target) == ("pod/default/late", "web-1", "web-2")
+    assert ("vm/web-1", 2) in {(m.subject, m.berths) for m in w.moves(found, Lever.LOAD)}
+    assert w.moves(found, Lever.REPLICATE) == []
+
+
+def test_a_new_replica_that_may_not_be_evicted_waits_and_is_not_made_up_for() -> None:
+    found = decide(crowded(age=5.0, allowed=0))
+    assert w.moves(found, Lever.MOVE) == []
+    assert w.moves(found, Lever.REPLICATE) == []
+
+
+def test_a_replica_that_has_long_served_is_made_up_for_and_not_moved() -> None:
+    found = decide(crowded(age=3600.0))
+    assert w.moves(found, Lever.MOVE) == []
+    (move,) = w.moves(found, Lever.REPLICATE)
+    assert move.target == "5"
+
+
+def test_replicas_that_are_larger_than_asked_for_make_up_for_one_that_cannot_grow() -> None:
+    app = w.workload(replicas=3, demand=w.load(3000))
+    pods = running(app, 1800, 1800, 250)
+    stuck = w.replace(pods[2], resize_refused="Infeasible")
+    found = decide(two_vms(app, (*pods[:2], stuck)))
+    assert w.moves(found, Lever.REPLICATE) == []
+
+
+def test_fewer_replicas_only_once_those_that_stay_have_grown() -> None:
+    app = w.workload(replicas=4, demand=w.load(2000))
+    found = decide(two_vms(app, running(app, 250, 250, 250, 250)))
+    (fewer,) = (m for m in w.moves(found, Lever.SHRINK) if m.replicas is not None)
+    assert fewer.deferred
+    assert all(not m.deferred for m in w.moves(found, Lever.RESIZE))
+
+
+def test_fewer_replicas_only_as_far_as_those_that_stay_can_grow_all_at_once() -> None:
+    app = w.workload(replicas=6, demand=w.load(3600))
+    pool = w.pool(nodes={"min": 2, "max": 2}, size=FIXED)
+    vms = tuple(w.vm(f"web-{n}", f"h{n - 1}", of=pool) for n in (1, 2))
+    world = w.replace(two_vms(app, running(app, *[600] * 6)), pools=(pool,), vms=vms)
+    # Two of 1800m would do; but while six are there, none can be larger than 1333m.
+    (fewer,) = (m for m in w.moves(decide(world), Lever.SHRINK) if m.replicas is not None)
+    assert fewer.target == "3"
+
+
+def test_fewer_replicas_never_at_the_cost_of_the_survival_promise() -> None:
+    # Three hosts are there, so seven replicas would do, were they on all three.
+    app = w.workload(
+        replicas=8, demand=w.load(8000), redundancy={"survive": 1}, scaleOut={"min": 2, "max": 20}
+    )
+    world = w.replace(
+        two_vms(app, running(app, *[2000] * 8), cpu=8),
+        hypervisors=(w.hypervisor(w.host("h0"), w.host("h1"), w.host("h2")),),
+    )
+    found = decide(world)
+    assert [m for m in w.moves(found, Lever.SHRINK) if m.replicas is not None] == []
+    assert Reason.REDUNDANCY in {r.guard for r in found.refusals}
+
+
+# A host is lost
+
+
+def test_while_vms_are_restarted_elsewhere_their_room_is_left_free_and_nothing_is_moved() -> None:
+    kind = w.shape(250, 256, app="app", spread=(w.spread(min_domains=2),))
+    app = w.workload(replicas=3, of=kind, redundancy={"survive": 1})
+    world = w.replace(
+        two_vms(app, running(app, 250, 250, 250)),
+        hypervisors=(w.hypervisor(w.host("h0"), w.host("h1", state="Down"), w.host("h2")),),
+    )
+    lost = (world.vms[0], w.replace(world.vms[1], lost=True, ready=False))
+    wants = w.pod("wants", w.shape(4000, 512))
+    found = decide(w.replace(world, vms=lost, pods=(*world.pods, wants)))
+    assert found.moves == ()
+    assert any("restarting web-2" in refusal.message for refusal in found.refusals)
+
+
 # Back: Retire, Move
 
 

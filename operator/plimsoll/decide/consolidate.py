@@ -207,8 +207,7 @@ class Consolidation:
 
     def _rehome(self, pod: Pod, source: Bin, trial: _Trial) -> bool:
         """Finds another VM for a pod, as it is or, if need be, grown."""
-        shape = source.pods[pod.key]
-        requests = source.requests(pod.key)
+        shape = source.shape(pod.key)
         self._fleet.take(pod.key)
         accepts, source.accepts = source.accepts, False
         self._placer.filters.forget(source)
@@ -222,8 +221,6 @@ class Consolidation:
             self._placer.filters.forget(source)
         if home is None or self._deserts(shape, source, home):
             self._fleet.put(pod.key, shape, source)
-            if requests != shape.requests:
-                self._fleet.resize_pod(pod.key, requests)
             return False
         self._fleet.put(pod.key, shape, home)
         trial.moved.append((pod.key, shape, source.name))
@@ -393,15 +390,12 @@ class Consolidation:
             self._placer.refuse(refusal)
             return None
         source = self._fleet.bins[self._fleet.where[pod.key]]
-        shape = source.pods[pod.key]
-        requests = source.requests(pod.key)
+        shape = source.shape(pod.key)
         self._fleet.take(pod.key)
         prefer = self._roster.preference(workload.key)
         home = self._placer.on_existing(shape, prefer, Counter())
         if home is None or home.labels.get(key) == source.labels.get(key):
             self._fleet.put(pod.key, shape, source)
-            if requests != shape.requests:
-                self._fleet.resize_pod(pod.key, requests)
             return None
         self._fleet.put(pod.key, shape, home)
         return Move(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Phase
 from plimsoll.api.vmpool import VMPoolSpec
@@ -112,6 +114,14 @@ class Bin:
     def requests(self, key: str) -> Resources:
         """What the pod takes from this bin."""
         return self.resized.get(key) or self.pods[key].requests
+
+    def shape(self, key: str) -> PodShape:
+        """The pod's shape with what it takes from this bin: what it needs elsewhere too."""
+        shape, taken = self.pods[key], self.requests(key)
+        if taken == shape.requests:
+            return shape
+        as_large = f"{shape.key}@{taken.cpu}/{taken.memory}"
+        return msgspec.structs.replace(shape, key=as_large, requests=taken)
 
     def set_size(self, size: Size) -> None:
         """Changes the VM's size; what the system keeps stays what it is."""
