@@ -376,6 +376,20 @@ def test_redundancy_sets_a_floor_of_replicas_on_distinct_hosts() -> None:
     assert found.workloads[0].redundant
 
 
+def test_redundancy_launches_on_another_host_although_there_is_room_on_the_first() -> None:
+    app = w.workload(replicas=1, redundancy={"survive": 1})
+    world = w.replace(
+        two_vms(app, (w.replica("r0", app, "web-1"),)),
+        pools=(w.pool(nodes={"min": 1, "max": 6}),),
+        vms=(w.vm("web-1", "h0", 8, 32),),
+    )
+    found = decide(world)
+    (move,) = w.moves(found, Lever.LAUNCH)
+    assert move.host == "h1"
+    assert "out for redundancy" in move.reason
+    assert found.workloads[0].redundant
+
+
 def test_after_losing_a_host_the_rest_must_carry_the_load() -> None:
     app = w.workload(replicas=2, demand=w.load(1500), redundancy={"survive": 1})
     found = decide(two_vms(app, running(app, 250, 250)))

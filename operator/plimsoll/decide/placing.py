@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from plimsoll.decide import cost, guards, launching, survival, wording
 from plimsoll.decide.filters import Filters, growth_needed, resources_reason
@@ -19,6 +20,14 @@ from plimsoll.world.snapshot import PodShape, Resources
 
 Preference = Callable[[Bin], tuple[int, ...]]
 """Orders bins before fullness does; smaller is better."""
+
+
+class Apart(NamedTuple):
+    """Where a replica must go if it can, because all others may be lost together."""
+
+    allows: Callable[[Bin], bool]
+    why: str
+
 
 EXISTING = "existing VMs"
 
@@ -60,10 +69,25 @@ class Placer:
         for target in list(fleet.bins.values()):
             self._expect_daemons(target)
 
-    def place(self, key: str, shape: PodShape, prefer: Preference | None = None) -> Bin | Failure:
-        """Finds a place, making one if need be."""
+    def place(
+        self,
+        key: str,
+        shape: PodShape,
+        prefer: Preference | None = None,
+        apart: Apart | None = None,
+    ) -> Bin | Failure:
+        """Finds a place, making one if need be; apart from others if that can be had."""
+        if apart is not None:
+            found = self._find(key, shape, prefer, apart)
+            if isinstance(found, Bin):
+                return found
+        return self._find(key, shape, prefer, None)
+
+    def _find(
+        self, key: str, shape: PodShape, prefer: Preference | None, apart: Apart | None
+    ) -> Bin | Failure:
         reasons: Counter[Reason] = Counter()
-        found = self.on_existing(shape, prefer, reasons)
+        found = self.on_existing(shape, prefer, reasons, apart)
         if found is not None:
             self.fleet.put(key, shape, found)
             return found
@@ -71,29 +95,36 @@ class Placer:
         if known is not None:
             return known
         rejected = self._not_loaded(reasons)
-        grown = self._by_growth(key, shape, prefer, rejected)
+        grown = self._by_growth(key, shape, prefer, rejected, apart)
         if isinstance(grown, Bin):
             return grown
         rejected = (*rejected, *grown)
-        launched = self._by_launch(key, shape, prefer, rejected)
+        launched = self._by_launch(key, shape, prefer, rejected, apart)
         if isinstance(launched, Bin):
             return launched
         why = {pool: message for pool, (_, message) in launched.items()}
         if self.fleet.bins:
             why[EXISTING] = wording.tally(reasons)
         failure = Failure(reason=_main_reason(shape, launched, reasons), why=why)
-        if not (shape.spread or shape.affinity or shape.anti_affinity):
+        if apart is None and not (shape.spread or shape.affinity or shape.anti_affinity):
             self._hopeless[shape.key] = failure
         return failure
 
     def on_existing(
-        self, shape: PodShape, prefer: Preference | None, reasons: Counter[Reason]
+        self,
+        shape: PodShape,
+        prefer: Preference | None,
+        reasons: Counter[Reason],
+        apart: Apart | None = None,
     ) -> Bin | None:
         """The best VM that takes the pod as it is: preferred, then fullest, then by name."""
         best: tuple[tuple[int, ...], float, str] | None = None
         chosen: Bin | None = None
         full = self._full.setdefault(shape.key, {})
         for target in self.fleet.bins.values():
+            if apart is not None and not apart.allows(target):
+                reasons[Reason.REDUNDANCY] += 1
+                continue
             known = full.get(target.name)
             if known is not None and known[0] == target.freed:
                 reasons[known[1]] += 1
@@ -204,11 +235,14 @@ class Placer:
         shape: PodShape,
         prefer: Preference | None,
         rejected: tuple[Rejected, ...],
+        apart: Apart | None,
     ) -> Bin | tuple[Rejected, ...]:
         options: list[tuple[tuple[int, ...], int, bool, float, str, Bin, Size]] = []
         refused: list[Refusal] = []
         for target in self.fleet.bins.values():
             if target.pool is None or self.filters.static(shape, target) is not None:
+                continue
+            if apart is not None and not apart.allows(target):
                 continue
             size = self._growth(target, shape.requests, extra_pod=True)
             if isinstance(size, Refusal):
@@ -253,6 +287,7 @@ class Placer:
         shape: PodShape,
         prefer: Preference | None,
         rejected: tuple[Rejected, ...],
+        apart: Apart | None,
     ) -> Bin | dict[str, tuple[Reason, str]]:
         options: list[tuple[int, str]] = []
         lacks: dict[str, tuple[Reason, str]] = {}
@@ -264,11 +299,13 @@ class Placer:
                 continue
             options.append((self._price(pool.name, shape), name))
         for _, name in sorted(options):
-            outcome = self._launch(name, shape, prefer)
+            outcome = self._launch(name, shape, prefer, apart)
             if isinstance(outcome, Bin):
                 self.fleet.put(key, shape, outcome)
                 self.launched[outcome.name] = Story(
-                    reason=f"{key} ({wording.amount(shape.requests)}) finds no place on any VM",
+                    reason=apart.why
+                    if apart is not None
+                    else f"{key} ({wording.amount(shape.requests)}) finds no place on any VM",
                     rejected=rejected,
                 )
                 return outcome
@@ -283,7 +320,11 @@ class Placer:
         return cost.of_size(spec, size.cpu, size.memory)
 
     def _launch(
-        self, pool: str, shape: PodShape | None, prefer: Preference | None
+        self,
+        pool: str,
+        shape: PodShape | None,
+        prefer: Preference | None,
+        apart: Apart | None = None,
     ) -> Bin | tuple[Reason, str]:
         target_pool = self.fleet.pools[pool]
         refusal = guards.launch(self.fleet, target_pool, self.now)
@@ -300,7 +341,8 @@ class Placer:
             except launching.NoSite as lack:
                 lacks.append(lack)
                 continue
-            ready.append((prefer(target) if prefer else (), order, target, daemons))
+            if apart is None or apart.allows(target):
+                ready.append((prefer(target) if prefer else (), order, target, daemons))
         for _, _, target, daemons in sorted(ready, key=lambda item: item[:2]):
             try:
                 launching.open_if_survivable(self.fleet, target, daemons)

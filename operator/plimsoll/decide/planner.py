@@ -156,7 +156,12 @@ class _Planner:
         return False
 
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
-        return self._placer.place(pod.key, shape, self._roster.preference(pod.workload))
+        return self._placer.place(
+            pod.key,
+            shape,
+            self._roster.preference(pod.workload),
+            self._roster.apart(pod.workload),
+        )
 
     def _settle(self) -> bool:
         """Places pods anew whose own rules the final picture breaks; whether there were any.

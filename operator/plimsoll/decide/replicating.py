@@ -61,7 +61,12 @@ class Replicating:
         placed = 0
         for number in range(workload.replicas, replicas):
             pod = f"{workload.key}-new-{number}"
-            target = self._placer.place(pod, shape, self._roster.preference(workload.key))
+            target = self._placer.place(
+                pod,
+                shape,
+                self._roster.preference(workload.key),
+                self._roster.apart(workload.key),
+            )
             if isinstance(target, Failure):
                 unplaced.append(Unplaced(pod=pod, reason=target.reason, why=target.why))
                 continue

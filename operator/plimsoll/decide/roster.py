@@ -11,7 +11,7 @@ from typing import NamedTuple
 from plimsoll.api import labels as names
 from plimsoll.decide import sizing, wording
 from plimsoll.decide.fleet import Bin, Fleet
-from plimsoll.decide.placing import Preference
+from plimsoll.decide.placing import Apart, Preference
 from plimsoll.decide.plan import Size
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Workload
 
@@ -81,6 +81,26 @@ class Roster:
             if target.vm is None or not target.vm.lost
         )
         return lambda target: (counts[target.labels.get(label, "")],)
+
+    def apart(self, key: str | None) -> Apart | None:
+        """Keeps a further replica out of the domains in use while these may all be lost."""
+        workload = self.workloads.get(key or "")
+        if workload is None or workload.spec.redundancy.survive == 0:
+            return None
+        promise = workload.spec.redundancy
+        label = names.TOPOLOGY_KEYS[promise.across]
+        used = {
+            target.labels[label]
+            for _, target in self._homes(workload.key)
+            if label in target.labels and (target.vm is None or not target.vm.lost)
+        }
+        if not 0 < len(used) <= promise.survive:
+            return None
+        return Apart(
+            lambda target: label in target.labels and target.labels[label] not in used,
+            f"{workload.key} must survive the loss of {promise.survive} {promise.across}(s), and "
+            f"its replicas are on {', '.join(sorted(used))} only (out for redundancy)",
+        )
 
     def redundancy(self, workload: Workload) -> tuple[bool, str]:
         """Whether the workload survives the promised loss where its replicas are now.
