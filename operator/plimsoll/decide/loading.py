@@ -56,10 +56,9 @@ class Loading:
                 # No berth is added then that is not in use already.
                 berths = max(target.berths_used, min(berths, vm.berths))
             if berths > vm.berths:
-                reason = (
-                    f"{berths - vm.berths} more containers fit under its load line of {line}%; "
-                    "loading costs nothing"
-                )
+                added = berths - vm.berths
+                fit = "container fits" if added == 1 else "containers fit"
+                reason = f"{added} more {fit} under its load line of {line}%; loading costs nothing"
             elif berths < vm.berths and over:
                 reason = "measured use is over the load line"
             elif berths < vm.berths and self._further(target):

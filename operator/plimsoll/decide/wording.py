@@ -16,9 +16,8 @@ MIB = 1024**2
 
 
 def memory(number: int) -> str:
-    """Bytes for people: exact where a binary suffix is, else rounded to MiB."""
-    exact = format_bytes(number)
-    return exact if not exact.isdigit() else f"{-(-number // MIB)}Mi"
+    """Bytes for people: exact in whole MiB, else rounded up to them."""
+    return format_bytes(-(-number // MIB) * MIB)
 
 
 def size(value: Size) -> str:
