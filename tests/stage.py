@@ -40,6 +40,8 @@ MANIFESTS = Path(__file__).parents[1] / "manifests"
 NAMESPACE = "plimsoll-system"
 WORK = "stage"
 """Namespace of the workloads."""
+PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
+"""The installed command."""
 FORK_SERVER = Path(__file__).with_name("forkserver.py")
 ENVIRONMENT = {
     "PLIMSOLL_HTTP_HOST": "127.0.0.1",
@@ -202,9 +204,17 @@ class Stage:
                     last = await condition()
                     await asyncio.sleep(0 if last else 0.05)
         except TimeoutError:
-            log = "\n".join(self.operator.log[-40:])
-            raise AssertionError(f"not in time: {what}; the operator said:\n{log}") from None
+            raise AssertionError(f"not in time: {what}; {await self._symptoms()}") from None
         return last
+
+    async def _symptoms(self) -> str:
+        """What may tell why something did not come about."""
+        log = "\n".join(self.operator.log[-40:])
+        try:
+            health = [(await self.operator.get(path))[1] for path in ("/readyz", "/metrics")]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            health = [repr(error)]
+        return "\n".join(["the operator said:", log, "and shows:", *health])
 
     async def until_condition(
         self, resource: Resource, name: str, kind: str, status: str, reason: str = ""

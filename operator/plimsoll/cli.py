@@ -102,6 +102,37 @@ def run(
 
 
 @app.command()
+def explain(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKLOAD|VMPOOL",
+            help="A ContainerWorkload, as NAME or NAMESPACE/NAME, or a VMPool, as vmpool/NAME.",
+        ),
+    ],
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Namespace of a ContainerWorkload's NAME.")
+    ] = "default",
+    kubeconfig: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Cluster to ask. Default: as kubectl finds it."),
+    ] = None,
+    context: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Context of the kubeconfig. Default: the current one."),
+    ] = None,
+) -> None:
+    """Explain what was decided on a live cluster, what would be now, why, and what was rejected.
+
+    Nothing is changed. Exit codes: 0 explained, 1 the cluster cannot be asked, 2 there is no
+    such object.
+    """
+    from plimsoll.explain import main
+
+    raise typer.Exit(main(what, namespace, kubeconfig, context))
+
+
+@app.command()
 def crds(
     directory: Annotated[
         Path, typer.Argument(metavar="DIRECTORY", help="Where to write; made if need be.")

@@ -199,10 +199,11 @@ class PlanningLoop:
         if any(result.outcome in (Outcome.FAILED, Outcome.REFUSED) for result in results):
             return self._next_retry()
         self._retry = 0.0
-        due = HEARTBEAT
+        now = self._clock()
+        times = [*self._conflicts.times(), *self._circles.times(), *self._upkeep.times()]
         if decided.recheck_at is not None:
-            due = min(due, max(0.0, decided.recheck_at - self._clock()))
-        return due
+            times.append(decided.recheck_at)
+        return max(0.0, min(now + HEARTBEAT, *times) - now) if times else HEARTBEAT
 
     def _next_retry(self) -> float:
         self._retry = min(_RETRY_MOST, max(_RETRY_FIRST, self._retry * 2))

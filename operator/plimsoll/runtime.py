@@ -64,6 +64,8 @@ class Operator:
         telemetry = Telemetry()
         recorder = Recorder(kube)
         self._world = world = World(kube)
+        for resource, reflector in world.reflectors.items():
+            telemetry.watch(str(resource), reflector.age)
         self._bells = Bells(world)
         usage = Metrics(kube, world.objects, interval=settings.metrics_interval)
         providers = Providers(kube, cluster, settings.namespace)

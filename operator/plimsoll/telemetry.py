@@ -7,7 +7,7 @@ pools, so the number of series is bounded by the number of pools.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -48,11 +48,21 @@ class Telemetry:
             ["guard"],
             registry=self.registry,
         )
+        self.watch_silence = Gauge(
+            "plimsoll_watch_silence_seconds",
+            "Seconds since the API server last sent anything on a watch.",
+            ["resource"],
+            registry=self.registry,
+        )
         self.loop_errors = Counter(
             "plimsoll_loop_errors",
             "Turns of the planning loop that ended in an error.",
             registry=self.registry,
         )
+
+    def watch(self, resource: str, silence: Callable[[], float]) -> None:
+        """Shows for how long a watch has brought nothing; asked for when metrics are read."""
+        self.watch_silence.labels(resource).set_function(silence)
 
     def planned(self, snapshot: Snapshot, plan: Plan, seconds: float) -> None:
         """Counts one decision."""

@@ -19,6 +19,28 @@ _TEXT_MAX: Final = {"subject": 512, "change": 512, "reason": 2048}
 _REJECTED_TEXT_MAX: Final = 2048
 
 
+class Concerns:
+    """Which of our objects a move, a refusal or a pod is about."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._pools = {vm.name: vm.pool for vm in snapshot.vms}
+        self._workloads = {pod.key: pod.workload for pod in snapshot.pods}
+
+    def of(self, subject: str, pool: str = "") -> str:
+        """``vmpool/NAME`` or ``workload/NAMESPACE/NAME``; empty: none of ours.
+
+        ``pool`` is that of a VM which is only to be launched.
+        """
+        kind, _, key = subject.partition("/")
+        if kind == "vm":
+            pool = pool or self._pools.get(key) or ""
+            return f"vmpool/{pool}" if pool else ""
+        if kind == "pod":
+            workload = self._workloads.get(key)
+            return f"workload/{workload}" if workload else ""
+        return subject if kind in ("workload", "vmpool") else ""
+
+
 def by_object(
     results: Iterable[Result], snapshot: Snapshot, now: float
 ) -> dict[str, list[Decision]]:
@@ -26,25 +48,16 @@ def by_object(
 
     Moves of several pods that differ in nothing but the pod are told as one.
     """
-    vm_pools = {vm.name: vm.pool for vm in snapshot.vms}
-    pods = {pod.key: pod for pod in snapshot.pods}
+    concerns = Concerns(snapshot)
     told: dict[str, dict[tuple[str, str, str], list[Move]]] = defaultdict(dict)
     for result in results:
         if result.outcome is not Outcome.DONE:
             continue
         move = result.move
-        kind, _, key = move.subject.partition("/")
-        if kind == "workload":
-            touched = move.subject
-        elif kind == "vm":
-            pool = move.vm.pool if move.vm is not None else vm_pools.get(key)
-            touched = f"vmpool/{pool}" if pool else ""
-        else:
-            pod = pods.get(key)
-            touched = f"workload/{pod.workload}" if pod is not None and pod.workload else ""
+        touched = concerns.of(move.subject, move.vm.pool if move.vm is not None else "")
         if touched:
             # A VM is told by itself; which of many pods it was does not matter.
-            which = move.subject if kind == "vm" else ""
+            which = move.subject if move.subject.startswith("vm/") else ""
             same = told[touched].setdefault((move.kind, which, change(move)), [])
             same.append(move)
     return {

@@ -9,11 +9,12 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from plimsoll.act.decisions import Concerns
 from plimsoll.act.outcome import Outcome, Result
 from plimsoll.act.status import Turn, pool_statuses, workload_statuses
 from plimsoll.api.common import Decision
 from plimsoll.apierrors import ApiError, NotFound
-from plimsoll.decide.plan import Lever, Move, Reason
+from plimsoll.decide.plan import Lever, Reason
 from plimsoll.events import EventReason, Recorder, Subject, of
 from plimsoll.kube import Kube
 from plimsoll.resources import CONTAINERWORKLOADS, VMPOOLS, Resource
@@ -51,8 +52,9 @@ class Reporter:
         for touched, decisions in turn.decisions.items():
             for decision in decisions:
                 self._tell_decision(subjects.get(touched), touched, decision)
+        concerns = Concerns(turn.snapshot)
         for result in results:
-            self._tell_failure(subjects, turn, result)
+            self._tell_failure(subjects, concerns, result)
         self._tell_unplaced(turn)
         self._tell_standing_still(subjects, turn)
         await self._write_statuses(turn)
@@ -64,17 +66,20 @@ class Reporter:
         if about is not None:
             self._recorder.record(about, EVENTS[decision.kind], text)
 
-    def _tell_failure(self, subjects: Mapping[str, Subject], turn: Turn, result: Result) -> None:
+    def _tell_failure(
+        self, subjects: Mapping[str, Subject], concerns: Concerns, result: Result
+    ) -> None:
         if result.outcome in (Outcome.DONE, Outcome.SKIPPED):
             return
-        about = subjects.get(_owner(turn, result.move))
-        text = f"{result.move.kind} {result.move.subject}: {result.message}"
+        move = result.move
+        about = subjects.get(concerns.of(move.subject, move.vm.pool if move.vm else ""))
+        text = f"{move.kind} {move.subject}: {result.message}"
         failed = result.outcome is Outcome.FAILED
         log.log(
             logging.WARNING if failed or result.conflict else logging.INFO,
             "%s",
             text,
-            extra=of(about) if about else {"object": result.move.subject},
+            extra=of(about) if about else {"object": move.subject},
         )
         if about is None:
             return
@@ -160,15 +165,3 @@ def _subjects(turn: Turn) -> dict[str, Subject]:
             "ContainerWorkload", meta.name, meta.namespace or "", meta.uid
         )
     return subjects
-
-
-def _owner(turn: Turn, move: Move) -> str:
-    """``vmpool/NAME`` or ``workload/NAMESPACE/NAME`` of the object that a move is about."""
-    kind, _, key = move.subject.partition("/")
-    if kind == "workload":
-        return move.subject
-    if kind == "vm":
-        if move.vm is not None:
-            return f"vmpool/{move.vm.pool}"
-        return next((f"vmpool/{vm.pool}" for vm in turn.snapshot.vms if vm.name == key), "")
-    return next((f"workload/{pod.workload}" for pod in turn.snapshot.pods if pod.key == key), "")

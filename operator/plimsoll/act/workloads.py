@@ -88,6 +88,10 @@ class Upkeep:
                 log.warning("upkeep failed: %s", error, extra=of(subject_of(workload)))
         return written
 
+    def times(self) -> list[float]:
+        """When refused writes are to be tried again, in seconds since the epoch."""
+        return [attempt.again_at for attempt in self._attempts.values()]
+
     async def _deployment(
         self, workload: ContainerWorkload, existing: wire.Controller | None, now: float
     ) -> list[Json]:

@@ -55,3 +55,7 @@ class Circles:
             if until > now and pool in windows
         }
         return frozenset(self._still_until)
+
+    def times(self) -> list[float]:
+        """When pools stop standing still, in seconds since the epoch."""
+        return list(self._still_until.values())

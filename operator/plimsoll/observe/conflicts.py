@@ -29,3 +29,7 @@ class Conflicts:
         """By workload key: the conflicts that are not to be tried again yet."""
         self._found = {key: found for key, found in self._found.items() if now < found.until}
         return {key: found.text for key, found in self._found.items()}
+
+    def times(self) -> list[float]:
+        """When there will be something to try again, in seconds since the epoch."""
+        return [found.until for found in self._found.values()]
