@@ -126,8 +126,8 @@ class Roster:
         rest = [size for domain in fullest[survive:] for size in by_domain[domain]]
         if not rest:
             return False, (
-                f"its replicas are on {len(by_domain)} {across}s; surviving {survive} takes "
-                f"at least {survive + 1}"
+                f"its replicas are on {len(by_domain)} {across}{'s' if len(by_domain) != 1 else ''}; "
+                f"surviving {survive} takes at least {survive + 1}"
             )
         if workload.demand is None:
             return True, ""

@@ -98,25 +98,27 @@ async def scale_up(story: Story, chapter: Chapter) -> None:
 async def scale_out(story: Story, chapter: Chapter) -> None:
     """Replicas at their largest multiply, and VMs with them."""
     before = story.scene
-    scene = before
     for load in (LOAD_FOR_ANOTHER_VM, LOAD_FOR_MORE_VMS):
-        earlier = scene
-        await _load(story, load)
-        scene = await story.until(
-            f"more replicas of {TOMCAT} on more VMs, redundant again",
-            lambda s, was=earlier, load=load: (
-                _load_measured(s, load) or _more_vms(was, s) or _carried(s) or _settled(s)
-            ),
-        )
-        was, now = len(_of(earlier, TOMCAT).ready), len(_of(scene, TOMCAT).ready)
-        story.note(
-            f"{TOMCAT}: {was} -> {now} replicas; VMs: {len(earlier.vms)} -> {len(scene.vms)} "
-            f"on {_listed(scene.vm_hosts)}"
-        )
+        scene = await _more_throughput(story, load)
     chapter.facts |= _fleet(scene) | {
         "vms_before": len(before.vms),
         "replicas_before": len(_of(before, TOMCAT).ready),
     }
+
+
+async def _more_throughput(story: Story, load: str) -> Scene:
+    before = story.scene
+    await _load(story, load)
+    scene = await story.until(
+        f"more replicas of {TOMCAT} on more VMs, redundant again",
+        lambda s: _load_measured(s, load) or _more_vms(before, s) or _carried(s) or _settled(s),
+    )
+    was, now = len(_of(before, TOMCAT).ready), len(_of(scene, TOMCAT).ready)
+    story.note(
+        f"{TOMCAT}: {was} -> {now} replicas; VMs: {len(before.vms)} -> {len(scene.vms)} "
+        f"on {_listed(scene.vm_hosts)}"
+    )
+    return scene
 
 
 async def host_failure(story: Story, chapter: Chapter) -> None:
@@ -206,9 +208,7 @@ async def _patch(story: Story, workload: str, spec: dict[str, object]) -> None:
 
 
 async def _load(story: Story, load: str) -> None:
-    await story.kubectl(
-        "annotate", "containerworkload", TOMCAT, f"{LOAD}={load}", "--overwrite"
-    )
+    await story.kubectl("annotate", "containerworkload", TOMCAT, f"{LOAD}={load}", "--overwrite")
 
 
 async def _set_host(story: Story, name: str, state: str) -> None:

@@ -77,9 +77,7 @@ def _bare_metal(pool: VMPoolSpec, scene: Scene, replicas: list[Replica]) -> Arra
     cpu = sum(replica.cpu for replica in replicas) * 100 / line
     memory = sum(replica.memory for replica in replicas) * 100 / line
     host = max(scene.hosts, key=lambda h: (h.cpu, h.memory))
-    needed = max(
-        cpu / (host.cpu * 1000 - reserved.cpu), memory / (host.memory - reserved.memory)
-    )
+    needed = max(cpu / (host.cpu * 1000 - reserved.cpu), memory / (host.memory - reserved.memory))
     number = max(1, math.ceil(needed)) + pool.survive.hosts
     model = pool.cost
     size = model.per_cpu * host.cpu + model.per_gib * host.memory / GIB

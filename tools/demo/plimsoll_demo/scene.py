@@ -213,10 +213,14 @@ def _condition(obj: object, kind: str) -> tuple[str, str]:
 
 
 def _decisions(objects: Objects) -> tuple[Decision, ...]:
+    statuses = [
+        *(pool.status for pool in objects.pools),
+        *(workload.status for workload in objects.workloads),
+    ]
     found = [
         decision
-        for obj in (*objects.pools, *objects.workloads)
-        if obj.status is not None
-        for decision in reversed(obj.status.decisions)
+        for status in statuses
+        if status is not None
+        for decision in reversed(status.decisions)
     ]
     return tuple(sorted(found, key=lambda decision: decision.time))

@@ -15,7 +15,8 @@ from plimsoll.decide.wording import memory
 from plimsoll_demo.scene import Scene, VmRow, WorkloadRow
 
 _BAR: Final = 10
-_PLAIN_WIDTH: Final = 200
+_PLAIN_WIDTH: Final = 120
+"""Columns of tables where there is no terminal; sentences are not broken there."""
 _COLOURS: Final = {
     "Load": "green",
     "Resize": "green",
@@ -31,8 +32,8 @@ _COLOURS: Final = {
 class Screen:
     """Shows the story as it goes on. Use it as a context manager."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
         if not self.console.is_terminal:
             self.console.width = _PLAIN_WIDTH
         self._live: Live | None = None
@@ -57,15 +58,15 @@ class Screen:
     def heading(self, text: str) -> None:
         """A new chapter."""
         self.console.print()
-        self.console.print(Text(text, style="bold"))
+        self._print(Text(text, style="bold"))
 
     def command(self, text: str) -> None:
         """What a user types."""
-        self.console.print(Text(f"  $ {text}", style="bold cyan"))
+        self._print(Text(f"  $ {text}", style="bold cyan"))
 
     def note(self, text: str) -> None:
         """What came of it."""
-        self.console.print(Text(f"  {text}", style="bold green"))
+        self._print(Text(f"  {text}", style="bold green"))
 
     def decision(self, decision: Decision) -> None:
         """One decision with its reason, in one line."""
@@ -73,13 +74,20 @@ class Screen:
         line = Text("    ")
         line.append(f"{decision.kind:<9} ", style=_COLOURS.get(decision.kind, ""))
         line.append(f"{decision.subject}{change}: {decision.reason}")
-        self.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        if self._live is not None:
+            self.console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            self._print(line)
 
-    def show(self, scene: Scene) -> None:
+    def _print(self, line: Text) -> None:
+        self.console.print(line, soft_wrap=self._live is None)
+
+    def show(self, scene: Scene, awaited: str) -> None:
         """Draws the table anew; without a terminal it is drawn by `print_tables` only."""
         self._scene = scene
         if self._live is not None:
-            self._live.update(tables(scene))
+            waiting = Text(f"waiting for {awaited}", style="dim italic", overflow="ellipsis")
+            self._live.update(Group("", tables(scene), "", waiting))
 
     def end_of_chapter(self) -> None:
         """Without a terminal, the table as it is now."""
@@ -88,16 +96,17 @@ class Screen:
 
     def print_tables(self) -> None:
         """Leaves the table as it is now in the text."""
+        self.console.print()
         self.console.print(tables(self._scene))
 
 
 def tables(scene: Scene) -> Group:
     """VMs and workloads."""
-    return Group(_vms(scene), _workloads(scene))
+    return Group(_vms(scene), "", _workloads(scene))
 
 
 def _vms(scene: Scene) -> Table:
-    table = _table("VM", "Phase", "Host", "Size", "Load under its line", "Containers", "Berths")
+    table = _table("VM", "Phase", "Host", "Size", "Requested of its line", "Containers", "Berths")
     down = {host.name for host in scene.hosts if host.state != "Up"}
     for vm in scene.vms:
         style = "red" if vm.state in ("Lost", "NotReady") or vm.host in down else ""
@@ -116,23 +125,27 @@ def _load(vm: VmRow) -> str:
     bar = "█" * filled + "░" * (_BAR - filled)
     if cpu >= room:
         return f"{bar} {vm.cpu_requested / 1000:.1f}/{vm.cpu_line / 1000:.1f} CPU"
-    return f"{bar} {memory(vm.memory_requested)}/{memory(vm.memory_line)}"
+    return f"{bar} {_mib(vm.memory_requested)}/{_mib(vm.memory_line)}"
 
 
 def _workloads(scene: Scene) -> Table:
-    table = _table("Workload", "Replicas", "Hosts", "Size of one", "Load", "Redundant")
+    table = _table("Workload", "Replicas", "Hosts", "Size of one", "Load measured", "Redundant")
     for row in scene.workloads:
         style = "" if row.redundant == "True" else "yellow"
         table.add_row(
             row.name,
             f"{len(row.ready)}/{row.wanted}",
             _hosts(row),
-            f"{row.cpu}m CPU {memory(row.memory)}",
-            f"{row.load_cpu}m CPU {memory(row.load_memory)}" if row.load_cpu else "not known",
+            f"{row.cpu / 1000:g} CPU {_mib(row.memory)}",
+            f"{row.load_cpu / 1000:.1f} CPU {_mib(row.load_memory)}" if row.load_cpu else "unknown",
             row.redundant,
             style=style,
         )
     return table
+
+
+def _mib(number: int) -> str:
+    return f"{number / 1024**2:.0f}Mi"
 
 
 def _hosts(row: WorkloadRow) -> str:

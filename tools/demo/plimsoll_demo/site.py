@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from plimsoll_testenv import ControlPlane
+from plimsoll_testenv.control_plane import to_stderr
 from plimsoll_testenv.discovery import Source
 from plimsoll_testenv.errors import TestEnvError
 from plimsoll_testenv.processes import Processes
@@ -55,6 +56,7 @@ class Site:
     def _prepare(self) -> None:
         """What an administrator does once; then data centre and operator go to work."""
         self._must_be_unused()
+        to_stderr("installing Plimsoll's kinds, namespace and rights")
         self._made_kinds = True
         self.control_plane.run_kubectl("apply", "-f", str(ROOT / "crds"))
         self.control_plane.run_kubectl(
@@ -62,6 +64,7 @@ class Site:
         )
         for name in MANIFESTS:
             self.control_plane.run_kubectl("apply", "-f", str(ROOT / f"manifests/{name}.yaml"))
+        to_stderr("starting the data centre (plimsoll simulate) and the operator (plimsoll run)")
         self._start(DATA_CENTRE, "simulate", "plimsoll-simulator", {})
         self._start(OPERATOR, "run", "plimsoll", SETTINGS)
 

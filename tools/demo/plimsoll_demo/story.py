@@ -87,7 +87,7 @@ class Story:
         deadline = time.monotonic() + within
         while True:
             self._changed.clear()
-            self.look()
+            self.look(what)
             missing = lacks(self.scene)
             if not missing:
                 return self.scene
@@ -104,7 +104,7 @@ class Story:
             await asyncio.to_thread(self._site.require_running)
             await asyncio.sleep(_DRAW)
 
-    def look(self) -> None:
+    def look(self, awaited: str) -> None:
         """Takes in what is to be seen now, and shows it."""
         self.scene = scene_of(self._world.objects(), time.time())
         for decision in self.scene.decisions:
@@ -113,7 +113,7 @@ class Story:
                 self._told.add(key)
                 self.decisions.append(decision)
                 self._screen.decision(decision)
-        self._screen.show(self.scene)
+        self._screen.show(self.scene, awaited)
 
 
 def _from_root(arguments: tuple[str, ...]) -> list[str]:
