@@ -125,8 +125,9 @@ class Roster:
         )
         rest = [size for domain in fullest[survive:] for size in by_domain[domain]]
         if not rest:
+            number = len(by_domain)
             return False, (
-                f"its replicas are on {len(by_domain)} {across}{'s' if len(by_domain) != 1 else ''}; "
+                f"its replicas are on {number} {across}{'' if number == 1 else 's'}; "
                 f"surviving {survive} takes at least {survive + 1}"
             )
         if workload.demand is None:
