@@ -76,14 +76,6 @@ RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", False, "
 PRIORITYCLASSES: Final = Resource(
     "scheduling.k8s.io", "v1", "priorityclasses", False, "PriorityClass"
 )
-LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", True, "Lease")
-CUSTOMRESOURCEDEFINITIONS: Final = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "customresourcedefinitions",
-    False,
-    "CustomResourceDefinition",
-)
 APISERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", False, "APIService")
 POD_METRICS: Final = Resource("metrics.k8s.io", "v1beta1", "pods", True, "PodMetrics")
 NODE_METRICS: Final = Resource("metrics.k8s.io", "v1beta1", "nodes", False, "NodeMetrics")
