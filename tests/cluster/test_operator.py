@@ -279,7 +279,11 @@ async def explained(control_plane: ControlPlane, *arguments: str) -> str:
 async def in_bash(control_plane: ControlPlane, command: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *("bash", "-euc", f'kubectl() {{ "$KUBECTL" "$@"; }}; {command}'),
-        env={"KUBECTL": str(control_plane.kubectl), "KUBECONFIG": str(control_plane.kubeconfig)},
+        env={
+            "KUBECTL": str(control_plane.kubectl),
+            "KUBECONFIG": str(control_plane.kubeconfig),
+            "KUBECACHEDIR": str(control_plane.directory / "kubectl-cache"),
+        },
     )
     assert await process.wait() == 0
 
