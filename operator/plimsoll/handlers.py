@@ -46,17 +46,20 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 30.0
     settings.networking.request_timeout = 30.0
     settings.background.instant_exit_timeout = 1.0
+    settings.execution.default_backoff = 5.0
 
 
 @kopf.on.startup()
 async def startup(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     configure(settings)
-    ours = memo.get("settings") or Settings.load()
-    async with Kube.from_environment(ours.kubeconfig, ours.context) as kube:
-        try:
-            await check(kube, ours.namespace)
-        except PreflightError as error:
-            raise kopf.PermanentError(str(error)) from None
+    ours = memo.get("settings")
+    if ours is None:  # started by `kopf run`: nobody has looked yet
+        ours = Settings.load()
+        async with Kube.from_environment(ours.kubeconfig, ours.context) as kube:
+            try:
+                await check(kube, ours.namespace)
+            except PreflightError as error:
+                raise kopf.PermanentError(str(error)) from None
     memo.operator = Operator(ours, memo.get("on_failure", lambda: None))
     await memo.operator.start()
 
@@ -89,7 +92,7 @@ async def keep_vmnode(name: str, stopped: kopf.DaemonStopped, memo: kopf.Memo, *
     await memo.operator.keep_vmnode(name, stopped)
 
 
-@kopf.on.delete(GROUP, VERSION, "vmnodes", backoff=5.0)
+@kopf.on.delete(GROUP, VERSION, "vmnodes")
 async def release_vmnode(name: str, memo: kopf.Memo, **_: Any) -> None:
     # Also for VMNodes that were being deleted when the operator started: kopf starts
     # no daemon for those.
@@ -103,11 +106,11 @@ async def keep_hypervisor(
     await memo.operator.keep_hypervisor(name, stopped)
 
 
-@kopf.on.delete(GROUP, VERSION, "hypervisors", backoff=5.0)
+@kopf.on.delete(GROUP, VERSION, "hypervisors")
 async def release_hypervisor(name: str, uid: str, memo: kopf.Memo, **_: Any) -> None:
     await memo.operator.release_hypervisor(name, uid)
 
 
-@kopf.on.delete(GROUP, VERSION, "vmpools", backoff=5.0)
+@kopf.on.delete(GROUP, VERSION, "vmpools")
 async def release_vmpool(name: str, memo: kopf.Memo, **_: Any) -> None:
     await memo.operator.release_vmpool(name)

@@ -22,6 +22,7 @@ from plimsoll.act.workloads import Upkeep
 from plimsoll.decide.plan import Lever, Plan
 from plimsoll.decide.planner import plan
 from plimsoll.events import EventReason, Recorder
+from plimsoll.health import STUCK_AFTER
 from plimsoll.kube import Json, Kube
 from plimsoll.observe.backoff import LaunchBackoff
 from plimsoll.observe.circles import Circles
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT: Final = 30.0
 """A turn is made at least this often, in seconds: what no event tells is found then."""
-STUCK_AFTER: Final = 300.0
-"""A watch that brought nothing for so many seconds is stuck: nothing is decided on it."""
+DEBOUNCE_MOST: Final = 0.5
+"""Seconds that a change waits for others at most."""
 _RETRY_FIRST: Final = 1.0
 _RETRY_MOST: Final = 30.0
 
@@ -94,7 +95,7 @@ class PlanningLoop:
         await self._world.wait_synced()
         while True:
             self._woken.clear()
-            self._turn_since = time.monotonic()
+            begin = self._turn_since = time.monotonic()
             try:
                 again_in = await self.turn()
                 self.turns += 1
@@ -104,7 +105,7 @@ class PlanningLoop:
                 again_in = self._next_retry()
             finally:
                 self._turn_since = None
-            await self._rest(again_in)
+            await self._rest(again_in, time.monotonic() - begin)
 
     async def turn(self) -> float:
         """One turn; answers in how many seconds the next one is due at the latest."""
@@ -141,7 +142,7 @@ class PlanningLoop:
 
     def _may_decide(self) -> bool:
         """Whether the world is known: unknown pauses everything, above all what destroys."""
-        unread = self._world.unreadable() if not self._world.synced else {}
+        unread = self._world.unsynced()
         stuck = self._world.stuck(STUCK_AFTER)
         for resource, why in unread.items():
             log.warning("not deciding: %s", why, extra={"object": str(resource)})
@@ -209,13 +210,15 @@ class PlanningLoop:
         self._retry = min(_RETRY_MOST, max(_RETRY_FIRST, self._retry * 2))
         return self._retry
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, seconds: float, turn_took: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(self._settings.debounce)
+        # More changes are gathered for as long as a turn takes, so that a busy cluster does
+        # not keep the operator deciding without a pause.
+        await asyncio.sleep(min(DEBOUNCE_MOST, max(self._settings.debounce, turn_took)))
 
     def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
         if resource in (VMPOOLS, CONTAINERWORKLOADS) and old is not None and new is not None:

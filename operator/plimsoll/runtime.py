@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from plimsoll.act.deletion import LOOK_AGAIN, Deletion
@@ -15,9 +15,10 @@ from plimsoll.act.lifecycle import DONE, Lifecycle
 from plimsoll.act.providers import Providers
 from plimsoll.bells import Bells, Stopper
 from plimsoll.events import Recorder
-from plimsoll.health import HealthServer
+from plimsoll.health import Health
+from plimsoll.http import HttpServer
 from plimsoll.kube import Kube
-from plimsoll.loop import STUCK_AFTER, PlanningLoop
+from plimsoll.loop import PlanningLoop
 from plimsoll.resources import HYPERVISORS, NAMESPACES, VMNODES, VMPOOLS
 from plimsoll.settings import Settings
 from plimsoll.telemetry import Telemetry
@@ -26,10 +27,6 @@ from plimsoll.world.stores import World
 
 log = logging.getLogger(__name__)
 
-TURN_HANGS_AFTER: Final = 120.0
-"""Seconds after which a turn of the planning loop counts as hung."""
-UNKEPT_AFTER: Final = 60.0
-"""Seconds after which a VMNode that nobody keeps shows that kopf's watch is dead."""
 _EVENTS_DRAIN: Final = 2.0
 
 
@@ -44,9 +41,6 @@ class Operator:
         self._on_failure = on_failure
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
-        self._failures: list[str] = []
-        self._kept: dict[str, int] = {}
-        self._unkept_since: dict[str, float] = {}
 
     async def start(self) -> None:
         """Connects and starts all tasks; answers before anything has been read.
@@ -81,7 +75,8 @@ class Operator:
         )
         self._deletion = Deletion(kube, recorder)
         self._loop = PlanningLoop(kube, world, usage, recorder, telemetry, settings)
-        server = HealthServer(self.unwell, self.unready, telemetry)
+        self._health = Health(self._loop, world)
+        server = HttpServer(self._health.unwell, self._health.unready, telemetry.registry)
         self.port = await server.start(settings.http_host, settings.http_port)
         self._stack.push_async_callback(server.close)
         self._recorder = recorder
@@ -105,7 +100,7 @@ class Operator:
     async def keep_vmnode(self, name: str, stopped: Stopper) -> None:
         """Leads a VM through its life until told to stop."""
         await self._world.wait_synced()
-        with self._keeping(name):
+        with self._health.keeping(name):
             while not stopped:
                 answer = await self._lifecycle.step(name)
                 # What is done is still kept: kopf never starts a daemon that returned again.
@@ -115,7 +110,7 @@ class Operator:
     async def release_vmnode(self, name: str) -> None:
         """Returns when the VM of a deleted VMNode is proven gone and its node deleted."""
         await self._world.wait_synced()
-        with self._keeping(name):
+        with self._health.keeping(name):
             while (answer := await self._lifecycle.step(name)) is not DONE:
                 await self._bells.rest(VMNODES, name, answer)
         self._bells.forget(VMNODES, name)
@@ -142,46 +137,6 @@ class Operator:
             await self._bells.rest(VMPOOLS, name, LOOK_AGAIN)
         self._bells.forget(VMPOOLS, name)
 
-    @contextmanager
-    def _keeping(self, name: str) -> Iterator[None]:
-        self._kept[name] = self._kept.get(name, 0) + 1
-        try:
-            yield
-        finally:
-            self._kept[name] -= 1
-            if not self._kept[name]:
-                del self._kept[name]
-
-    # Health
-
-    def unwell(self) -> Iterator[str]:
-        """What a restart of the process may mend."""
-        yield from self._failures
-        busy = self._loop.busy_for()
-        if busy > TURN_HANGS_AFTER:
-            yield f"the planning loop hangs: its turn began {busy:.0f} s ago"
-        for resource, age in self._world.stuck(STUCK_AFTER).items():
-            yield f"the watch of {resource} is stuck: silent for {age:.0f} s"
-        for name in self._unkept():
-            yield f"nobody keeps VMNode {name}: kopf's watch does not see it"
-
-    def unready(self) -> Iterator[str]:
-        """Why nothing can be decided now."""
-        for resource, why in self._world.unreadable().items():
-            if not self._world.reflectors[resource].synced:
-                yield f"{resource}: {why}"
-        if not self._loop.turns:
-            yield "no turn of the planning loop has been completed yet"
-        yield from self.unwell()
-
-    def _unkept(self) -> list[str]:
-        now = time.monotonic()
-        names = {vmnode.metadata.name for vmnode in self._world.vmnodes.store.values()}
-        self._unkept_since = {
-            name: self._unkept_since.get(name, now) for name in names - self._kept.keys()
-        }
-        return [name for name, since in self._unkept_since.items() if now - since > UNKEPT_AFTER]
-
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
@@ -192,5 +147,5 @@ class Operator:
             return
         error = None if task.cancelled() else task.exception()
         log.critical("the task %r ended", task.get_name(), exc_info=error)
-        self._failures.append(f"the task {task.get_name()!r} ended: {error or 'cancelled'}")
+        self._health.failed(f"the task {task.get_name()!r} ended: {error or 'cancelled'}")
         self._on_failure()

@@ -127,6 +127,18 @@ class World:
             if reflector.problem or not reflector.synced
         }
 
+    def unsynced(self) -> dict[Resource, str]:
+        """The resources without which nothing is to be decided, and why they are missing."""
+        return {
+            resource: reflector.problem or "not read yet"
+            for resource, reflector in self.reflectors.items()
+            if not reflector.synced
+        }
+
+    def vmnode_names(self) -> set[str]:
+        """Names of all VMNodes."""
+        return {vmnode.metadata.name for vmnode in self.vmnodes.store.values()}
+
     def stuck(self, limit: float) -> dict[Resource, float]:
         """The resources of which nothing came for more than ``limit`` seconds, and their age."""
         return {
