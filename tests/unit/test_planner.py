@@ -692,6 +692,13 @@ def test_replicas_crowded_onto_one_host_are_spread_again() -> None:
     assert found.workloads[0].redundant
 
 
+def test_replicas_are_not_spread_again_while_one_waits_for_its_place() -> None:
+    kind = w.shape(250, 256, app="app", spread=(w.spread(min_domains=2),))
+    app = w.workload(replicas=3, of=kind, redundancy={"survive": 1})
+    pods = (*running(app, 250, 250, hosts=("web-1",)), w.replica("r2", app, None))
+    assert w.moves(decide(two_vms(app, pods)), Lever.MOVE) == []
+
+
 def test_pods_of_a_vm_that_drains_are_planned_for_before_anything_else() -> None:
     leaving = w.vm("web-1", "h0", retiring=True)
     world = Snapshot(

@@ -355,13 +355,19 @@ class Consolidation:
         return moves
 
     def _unsettled(self, workload: Workload) -> bool:
-        """Whether replicas wait for a place, or are on a lost VM and may come up elsewhere."""
-        pods = self._roster.pods(workload)
-        homes = (self._fleet.where.get(pod.key) for pod in pods)
-        vms = (self._fleet.bins[home].vm for home in homes if home is not None)
-        return any(pod.node is None for pod in pods) or any(
-            vm is not None and vm.lost for vm in vms
-        )
+        """Whether its spread is about to be another one anyway.
+
+        Replicas wait for a place, are moved or resized by this very plan, or are on a
+        lost VM and may come up elsewhere.
+        """
+        for pod in self._roster.pods(workload):
+            home = self._fleet.where.get(pod.key)
+            if pod.node is None or home is None or home != pod.node:
+                return True
+            target = self._fleet.bins[home]
+            if pod.key in target.resized or (target.vm is not None and target.vm.lost):
+                return True
+        return False
 
     def _crowded(self, workload: Workload, key: str) -> list[Pod]:
         domains: Counter[str] = Counter()
