@@ -37,7 +37,9 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what came out there, too")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean-up as Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell started it in the background, and had Ctrl-C ignored.
+        signal.signal(number, signal.default_int_handler)
     try:
         return run(arguments.keep, arguments.json)
     except KeyboardInterrupt:
