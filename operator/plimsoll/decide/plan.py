@@ -50,6 +50,7 @@ class Reason(StrEnum):
     AT_MAX_REPLICAS = "AtMaxReplicas"
     IN_FLIGHT = "InFlight"
     COSTLIER = "Costlier"
+    MORE_VMS = "MoreVMs"
     LOAD_LINE = "LoadLine"
     TOO_BIG = "TooBig"
     RESOURCES = "InsufficientResources"

@@ -14,27 +14,17 @@ not do stands in the module it calls.
 
 from __future__ import annotations
 
-from plimsoll.decide import cost, guards, survival, wording
+from plimsoll.decide import cost, survival
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.filters import Filters
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
+from plimsoll.decide.fleet import Bin, Fleet, smallest_size
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import Failure, Placer, Story
-from plimsoll.decide.plan import (
-    Cost,
-    Lever,
-    Move,
-    NewVm,
-    Plan,
-    PlannedVm,
-    Reason,
-    Refusal,
-    Rejected,
-    Size,
-    Unplaced,
-)
+from plimsoll.decide.plan import Cost, Lever, Plan, Refusal, Size, Unplaced
+from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
 from plimsoll.decide.workloads import Workloads
+from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
 
 _SETTLE_ROUNDS = 5
@@ -69,10 +59,11 @@ class _Planner:
         self._place_pending(replicas)
         outcome = self._workloads.decide()
         self._restore_lines()
+        promises = Promises(self._placer)
         for _ in range(_SETTLE_ROUNDS):
             moved = self._settle()
             vms = self._fleet.bins_version
-            self._fill_for_survival()
+            promises.keep()
             if not moved and vms == self._fleet.bins_version:
                 break
         self._right_size()
@@ -82,16 +73,16 @@ class _Planner:
         moves = [
             *loading.moves(),
             *outcome.moves,
-            *self._grow_moves(),
-            *self._launch_moves(loading),
+            *grow_moves(self._placer),
+            *launch_moves(self._placer, loading),
             *given_back,
         ]
         moves.sort(key=lambda move: _ORDER[move.kind])
         unplaced = [*self._unplaced.values(), *outcome.unplaced]
         return Plan(
             moves=tuple(moves),
-            placements=self._placements(),
-            vms=self._planned_vms(),
+            placements=placements(self._fleet, self._roster),
+            vms=planned_vms(self._fleet),
             unplaced=tuple(sorted(unplaced, key=lambda u: u.pod)),
             refusals=tuple(refusal for _, refusal in sorted(self._placer.refusals.items())),
             workloads=tuple(self._workloads.verdicts(outcome)),
@@ -102,7 +93,7 @@ class _Planner:
             },
             cost=Cost(before=self._before, after=cost.of_fleet(self._fleet)),
             recheck_at=self._recheck_at(consolidation.recheck),
-            notes=self._notes(),
+            notes=notes(self._snapshot),
         )
 
     def _place_pods(self) -> list[Pod]:
@@ -223,179 +214,11 @@ class _Planner:
                 if isinstance(self._placer.launch_empty(name, reason), Refusal):
                     break
 
-    def _fill_for_survival(self) -> None:
-        """Where containers of a lost host move to other VMs, those VMs must be there."""
-        for name, pool in sorted(self._fleet.pools.items()):
-            hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
-            if hypervisor is None or hypervisor.capabilities.high_availability:
-                continue
-            spares: list[Bin] = []
-            while broken := survival.broken(self._fleet, name):
-                if self._grow_for_survival(name, f"survive.hosts: {broken}"):
-                    break
-                spare = self._placer.launch_empty(name, f"survive.hosts: {broken}")
-                if isinstance(spare, Refusal):
-                    # Part of a remedy that does not heal is only cost.
-                    for spare in reversed(spares):
-                        self._placer.cancel_launch(spare)
-                    break
-                spares.append(spare)
-
-    def _grow_for_survival(self, name: str, reason: str) -> bool:
-        """Whether the pool's VMs made larger would do; they are then made no larger than needed."""
-        targets = [
-            b
-            for b in self._fleet.of_pool(name)
-            if guards.grow(self._fleet, b, cpu=True, memory=True) is None
-        ]
-        before = {b.name: Size(cpu=b.cpu, memory=b.memory) for b in targets}
-        for steps in (((0, 1),), ((1, 0),), ((0, 1), (1, 0))):
-            while survival.broken(self._fleet, name):
-                if sum(self._placer.step(b, *step) for b in targets for step in steps) == 0:
-                    break
-            if not survival.broken(self._fleet, name):
-                break
-            for target in targets:
-                self._fleet.resize_bin(target, before[target.name])
-        else:
-            return False
-        for target in targets:
-            for cpu, memory in ((-1, 0), (0, -1)):
-                while target.cpu > before[target.name].cpu * -cpu and (
-                    target.memory > before[target.name].memory * -memory
-                ):
-                    at = Size(cpu=target.cpu, memory=target.memory)
-                    if not self._placer.step(target, cpu, memory):
-                        break
-                    if survival.broken(self._fleet, name):
-                        self._fleet.resize_bin(target, at)
-                        break
-        for target in targets:
-            after = Size(cpu=target.cpu, memory=target.memory)
-            if after != before[target.name]:
-                self._fleet.resize_bin(target, before[target.name])
-                self._placer.grow(target, after, Story(reason=reason, rejected=()))
-        return True
-
-    def _grow_moves(self) -> list[Move]:
-        moves = []
-        for name, story in sorted(self._placer.grown.items()):
-            target = self._fleet.bins.get(name)
-            before = story.before
-            if target is None or target.vm is None or target.pool is None or before is None:
-                continue
-            after = Size(cpu=target.cpu, memory=target.memory)
-            if after == before:
-                continue
-            spec = target.pool.spec
-            extra = cost.of_size(spec, after.cpu, after.memory) - cost.of_size(
-                spec, before.cpu, before.memory
-            )
-            smallest = cost.of_size(spec, spec.size.cpu.min * 1000, spec.size.memory.min)
-            launch = Rejected(
-                lever=Lever.LAUNCH,
-                subject=f"vmpool/{target.pool.name}",
-                reason=Reason.COSTLIER if smallest > extra else Reason.IN_FLIGHT,
-                message=f"another VM costs at least {wording.money(smallest)}, growing costs "
-                f"{wording.money(extra)}",
-            )
-            moves.append(
-                Move(
-                    kind=Lever.GROW,
-                    subject=f"vm/{name}",
-                    uid=target.vm.uid,
-                    source=wording.size(before),
-                    target=wording.size(after),
-                    host=target.host,
-                    size=after,
-                    cost=extra,
-                    reason=_with_others(story),
-                    rejected=(*story.rejected, launch),
-                )
-            )
-        return moves
-
-    def _launch_moves(self, loading: Loading) -> list[Move]:
-        moves = []
-        in_flight = {
-            name: sum(
-                1 for b in self._fleet.of_pool(name) if b.vm is not None and b.vm.phase in IN_FLIGHT
-            )
-            for name in self._fleet.pools
-        }
-        for name, story in self._placer.launched.items():
-            target = self._fleet.bins.get(name)
-            if target is None or target.pool is None:
-                continue
-            spec = target.pool.spec
-            in_flight[target.pool.name] += 1
-            waits = in_flight[target.pool.name] > spec.max_launching
-            size = Size(cpu=target.cpu, memory=target.memory)
-            assumed = not self._fleet.hosts_known(self._fleet.hypervisors[spec.hypervisor])
-            moves.append(
-                Move(
-                    kind=Lever.LAUNCH,
-                    subject=f"vm/{name}",
-                    target=wording.size(size),
-                    host=target.host,
-                    cost=cost.of_size(spec, target.cpu, target.memory),
-                    reason=_with_others(story),
-                    rejected=story.rejected,
-                    deferred=f"maxLaunching is {spec.max_launching}" if waits else "",
-                    vm=NewVm(
-                        name=name,
-                        pool=target.pool.name,
-                        hypervisor=target.hypervisor,
-                        host="" if assumed else target.host,
-                        zone=target.zone,
-                        size=size,
-                        berths=loading.berths(target),
-                    ),
-                )
-            )
-        return moves
-
-    def _placements(self) -> dict[str, str]:
-        own = {pod.key for pod in self._snapshot.pods}
-        added = {
-            key for workload in self._snapshot.workloads for key in self._roster.added(workload)
-        }
-        return {
-            key: name
-            for key, name in sorted(self._fleet.where.items())
-            if key in own or key in added
-        }
-
-    def _planned_vms(self) -> tuple[PlannedVm, ...]:
-        return tuple(
-            PlannedVm(
-                name=target.name,
-                pool=target.pool.name if target.pool is not None else None,
-                hypervisor=target.hypervisor,
-                host=target.host,
-                zone=target.zone,
-                labels=target.labels,
-                cpu=target.allocatable_cpu,
-                memory=target.allocatable_memory,
-                pods=target.max_pods,
-                new=target.new,
-            )
-            for _, target in sorted(self._fleet.bins.items())
-        )
-
     def _recheck_at(self, times: list[float]) -> float | None:
         times = [*times, *(pool.launch_blocked_until for pool in self._snapshot.pools)]
         for hypervisor in self._snapshot.hypervisors:
             times += [host.launch_blocked_until for host in hypervisor.hosts or ()]
         return min((time for time in times if time > self._now), default=None)
-
-    def _notes(self) -> tuple[str, ...]:
-        return tuple(
-            f"No host inventory is known of Hypervisor {h.name}: its hosts count as unbounded, "
-            f"each new VM on one of its own"
-            for h in self._snapshot.hypervisors
-            if h.hosts is None
-        )
 
 
 def _order(pod: Pod) -> tuple[int, int, int, str, str]:
@@ -408,10 +231,3 @@ def _order(pod: Pod) -> tuple[int, int, int, str, str]:
         pod.shape.key,
         pod.key,
     )
-
-
-def _with_others(story: Story) -> str:
-    if not story.others:
-        return story.reason
-    pods = "pod" if story.others == 1 else "pods"
-    return f"{story.reason}; it also takes {story.others} further {pods}"
