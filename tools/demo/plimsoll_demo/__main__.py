@@ -28,7 +28,10 @@ SYNC_SECONDS = 30.0
 
 def main() -> int:
     """Tells the story; 0 if every chapter came out, 1 if one did not, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="plimsoll_demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="plimsoll_demo",
+        description="Show the whole of Plimsoll at work on a real control plane.",
+    )
     parser.add_argument(
         "--keep",
         action="store_true",
@@ -79,14 +82,14 @@ async def perform(site: Site, screen: Screen) -> dict[str, Any]:
             story = Story(site, world, screen)
             try:
                 moments = await tell(story)
-            except Failed as error:
+            except (Failed, TestEnvError) as error:
                 failure = str(error)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     if failure:
         screen.print_tables()
-        screen.console.print(f"\nfailed: {failure}", style="red", markup=False)
+        screen.console.print(f"\nfailed: {failure}", style="red", markup=False, soft_wrap=True)
     else:
         print_summary(screen.console, moments)
     return {
