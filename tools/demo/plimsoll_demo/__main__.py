@@ -29,8 +29,7 @@ SYNC_SECONDS = 30.0
 def main() -> int:
     """Tells the story; 0 if every chapter came out, 1 if one did not, 130 if interrupted."""
     parser = argparse.ArgumentParser(
-        prog="plimsoll_demo",
-        description="Show the whole of Plimsoll at work on a real control plane.",
+        prog="plimsoll_demo", description="Show Plimsoll at work on a real control plane."
     )
     parser.add_argument(
         "--keep",
@@ -114,7 +113,7 @@ Everything stays up until Ctrl-C. In another terminal:
   kubectl get plimsoll
   kubectl get vmnodes --watch
   kubectl annotate containerworkload tomcat --overwrite simulator.plimsoll.dev/load=cpu=6
-  kubectl describe containerworkload tomcat
+  {Path(sys.executable).with_name("plimsoll")} explain tomcat
   kubectl get events --sort-by=.lastTimestamp
   tail -f {site.logs}/operator.log""",
         markup=False,
