@@ -32,7 +32,8 @@ class KillingProxy:
         self._server = server
         self._tls = tls
         self.writes: list[str] = []
-        self.on_write: Callable[[], Awaitable[None]] | None = None
+        self.on_write: Callable[[int], Awaitable[None]] | None = None
+        """Gets the number of the write, from 1."""
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -63,7 +64,7 @@ class KillingProxy:
         self.writes.append(what)
         if self.on_write is not None:
             # Shielded: killing the operator breaks the connection that this answers.
-            await asyncio.shield(self.on_write())
+            await asyncio.shield(self.on_write(len(self.writes)))
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ from plimsoll_testenv import ControlPlane
 from stage import WORK, Stage, hypervisor, pool, stage_on, workload
 
 SECONDS = 240.0
+CHAPTER_SECONDS = 120.0
 
 Numbers = Callable[[int], bool]
 
@@ -39,7 +40,6 @@ class Killer:
     """Kills the operator after those writes that ``when`` names by their number, from 1."""
 
     def __init__(self, proxy: KillingProxy, when: Numbers) -> None:
-        self._proxy = proxy
         self._when = when
         self._lock = asyncio.Lock()
         self.kills = 0
@@ -47,8 +47,8 @@ class Killer:
         """Set while it is at work."""
         proxy.on_write = self._on_write
 
-    async def _on_write(self) -> None:
-        if not self._when(len(self._proxy.writes)):
+    async def _on_write(self, number: int) -> None:
+        if not self._when(number):
             return
         async with self._lock:
             if self.stage is not None:
@@ -70,7 +70,7 @@ async def tell(control_plane: ControlPlane, when: Numbers) -> Told:
     proxy = proxy_for(control_plane.kubeconfig)
     killer = Killer(proxy, when)
     async with proxy.serve(), stage_on(control_plane, proxy.url) as stage:
-        stage.patience = SECONDS
+        stage.patience = CHAPTER_SECONDS
         killer.stage = stage
         httpd = workload(replicas=9, disruptionBudget={"maxUnavailable": 5})
         await stage.apply(hypervisor(), pool(), httpd)
@@ -88,7 +88,7 @@ async def change(stage: Stage, spec: Json) -> None:
 
 
 async def settled(stage: Stage, replicas: int, vms: int, cpu: str) -> End:
-    """Waits for the end of a chapter, and looks for VMs that are doubles or nobody's."""
+    """Waits for the end of a chapter: every VM is one VMNode's and one node, and none is over."""
 
     async def at_the_end() -> End | None:
         vmnodes = await stage.vms("web")
@@ -101,19 +101,17 @@ async def settled(stage: Stage, replicas: int, vms: int, cpu: str) -> End:
             cpu={pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] for pod in running},
         )
         ready = [vm for vm in vmnodes if vm.get("status", {}).get("phase") == "Ready"]
-        if not len(ready) == len(nodes) == len(records) == len(vmnodes):
-            return None
-        assert {node["metadata"]["name"] for node in nodes} == names(vmnodes)
-        owners = {f"vm-{vm['metadata']['uid']}" for vm in vmnodes}
-        assert names(records) == owners
-        return end if end == End(replicas, vms, {cpu}) else None
+        owners = [f"vm-{vm['metadata']['uid']}" for vm in vmnodes]
+        matched = names(nodes) == names(vmnodes) and names(records) == sorted(owners)
+        good = matched and len(ready) == len(vmnodes) and end == End(replicas, vms, {cpu})
+        return end if good else None
 
     end: End = await stage.until(at_the_end, f"{replicas} replicas of {cpu} on {vms} VMs")
     return end
 
 
-def names(objects: list[Json]) -> set[str]:
-    return {obj["metadata"]["name"] for obj in objects}
+def names(objects: list[Json]) -> list[str]:
+    return sorted(obj["metadata"]["name"] for obj in objects)
 
 
 @pytest.fixture(scope="module")
