@@ -172,7 +172,10 @@ def test_nothing_is_left_of_it_however_its_parent_ends(ending: signal.Signals) -
         directory = Path(exported.strip().partition("=")[2]).parent
         assert len(processes_of(directory)) == 6  # five components and their supervisor
         parent.send_signal(ending)
-        code = parent.wait()
+        try:
+            code = parent.wait(timeout=60)
+        finally:
+            parent.kill()
     assert code == (-signal.SIGKILL if ending is signal.SIGKILL else 0)
     await_true(lambda: processes_of(directory) == [], "all its processes are gone")
     await_true(lambda: not directory.exists(), "its files are gone")

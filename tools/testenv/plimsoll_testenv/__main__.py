@@ -35,7 +35,9 @@ def main() -> int:
         help="seconds without a heartbeat until a node is unreachable (default: %(default)s)",
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean-up as Ctrl-C
+    # Both clean up alike, also where a shell started this in the background, ignoring SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         match arguments.command:
             case "build":
