@@ -274,6 +274,8 @@ async def stage_on(
                 stage = Stage(kube, operator)
                 try:
                     await operator.start()
+                    if await kube.list_all(VMPOOLS):  # a test before this one failed badly
+                        await stage.remove_everything()
                     yield stage
                 finally:
                     # Also after a failure: the next test finds an empty stage.

@@ -51,10 +51,16 @@ class Killer:
         if not self._when(number):
             return
         async with self._lock:
-            if self.stage is not None:
+            stage = self.stage
+            if stage is not None:
                 self.kills += 1
-                await self.stage.operator.kill()
-                await self.stage.operator.start()
+                await stage.operator.kill()
+                await stage.operator.start()
+
+    async def rest(self) -> None:
+        """Kills no more."""
+        async with self._lock:
+            self.stage = None
 
 
 class Told(NamedTuple):
@@ -79,7 +85,7 @@ async def tell(control_plane: ControlPlane, when: Numbers) -> Told:
         ends.append(await settled(stage, replicas=2, vms=1, cpu="500m"))
         await change(stage, {"scaleUp": {"cpu": {"min": "600m"}}})
         ends.append(await settled(stage, replicas=2, vms=1, cpu="600m"))
-        killer.stage = None
+        await killer.rest()
         return Told(ends, list(proxy.writes), killer.kills)
 
 

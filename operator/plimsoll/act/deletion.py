@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from plimsoll.act import conditions
+from plimsoll.act import conditions, vmnodes
 from plimsoll.act.ledger import is_leaving
+from plimsoll.act.outcome import Refused
 from plimsoll.api import VMPool, labels
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmpool import VMPoolStatus
-from plimsoll.apierrors import ApiError, Conflict, NotFound
+from plimsoll.apierrors import ApiError, NotFound
 from plimsoll.events import EventReason, Recorder, Subject, of
 from plimsoll.kube import Json, Kube
 from plimsoll.resources import VMNODES, VMPOOLS
@@ -34,6 +35,7 @@ class Deletion:
     def __init__(self, kube: Kube, recorder: Recorder) -> None:
         self._kube = kube
         self._recorder = recorder
+        self._said: dict[Subject, str] = {}
 
     async def pool(self, name: str) -> bool:
         """Retires the pool's VMs, as many at once as its disruption policy allows.
@@ -47,6 +49,7 @@ class Deletion:
             return True
         vms = await self._kube.list_all(VMNODES, label_selector=f"{labels.POOL}={name}")
         if not vms:
+            self._said.pop(_subject(pool), None)
             return True
         leaving = sum(map(is_leaving, vms))
         # Deleting the pool is the wish to disrupt: a policy of 0 means one at a time here.
@@ -69,28 +72,30 @@ class Deletion:
             if vm["spec"]["hypervisor"] == name
         ]
         users = [f"VMPool {pool}" for pool in pools] or [f"VMNode {vm}" for vm in vms]
-        if not users:
-            return True
         about = Subject("Hypervisor", name, uid=uid)
+        if not users:
+            self._said.pop(about, None)
+            return True
         text = f"cannot be deleted while it is used by {_listed(users)}: delete them first"
-        log.info("%s", text, extra=of(about))
+        self._say(about, text)
         self._recorder.record(about, EventReason.DELETION_BLOCKED, text, warning=True)
         return False
 
+    def _say(self, about: Subject, text: str) -> None:
+        """Logs what is awaited, once as long as it stays the same."""
+        if self._said.get(about) != text:
+            self._said[about] = text
+            log.info("%s", text, extra=of(about))
+
     async def _retire(self, pool: str, vm: Json) -> None:
-        meta = vm["metadata"]
         wish = {"reason": f"VMPool {pool} is being deleted", "since": rfc3339(time.time())}
-        document = {
-            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
-            "spec": {"retire": wish},
-        }
         try:
-            await self._kube.merge_patch(VMNODES, meta["name"], document)
-        except (NotFound, Conflict):
+            await vmnodes.set_field(self._kube, vm, "retire", wish)
+        except Refused:
             return  # it changed under our hands: the next look sees how
 
     async def _tell_pool(self, pool: VMPool, vms: Sequence[Json]) -> None:
-        about = Subject("VMPool", pool.metadata.name, uid=pool.metadata.uid)
+        about = _subject(pool)
         text = f"waits for {len(vms)} VMs to be drained and deleted: " + _listed(
             [_describe(vm) for vm in vms]
         )
@@ -104,7 +109,7 @@ class Deletion:
         )
         if told == old.conditions:
             return
-        log.info("%s", text, extra=of(about))
+        self._say(about, text)
         status: dict[str, Any] = {
             "conditions": [c.model_dump(mode="json", by_alias=True) for c in told],
             "replicas": len(vms),
@@ -114,6 +119,10 @@ class Deletion:
             await self._kube.patch_status(VMPOOLS, pool.metadata.name, status)
         except ApiError as error:
             log.warning("status was not written: %s", error, extra=of(about))
+
+
+def _subject(pool: VMPool) -> Subject:
+    return Subject("VMPool", pool.metadata.name, uid=pool.metadata.uid)
 
 
 def _describe(vm: Json) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from typing import Any
 
 from plimsoll.act import fields
 from plimsoll.act.ledger import Ledger, is_leaving
 from plimsoll.act.outcome import Refused
 from plimsoll.api.timestamp import rfc3339
-from plimsoll.apierrors import AlreadyExists, NotFound
+from plimsoll.apierrors import AlreadyExists, Invalid, NotFound
 from plimsoll.decide.plan import Move, NewVm, Reason, Size
 from plimsoll.kube import Json, Kube
 from plimsoll.resources import NODES, PODS, VMNODES
@@ -39,7 +40,7 @@ async def launch(kube: Kube, ledger: Ledger, vm: NewVm) -> Json | None:
 async def load(kube: Kube, move: Move, name: str, berths: int) -> Json:
     """Sets how many berths the VM's node advertises; the life cycle never goes below use."""
     live = await _live(kube, name, move.uid)
-    return await _patch(kube, live, {"berths": berths})
+    return await set_field(kube, live, "berths", berths)
 
 
 async def resize(kube: Kube, move: Move, name: str, size: Size) -> Json:
@@ -51,7 +52,7 @@ async def resize(kube: Kube, move: Move, name: str, size: Size) -> Json:
     live = await _live(kube, name, move.uid)
     if is_leaving(live):
         raise Refused(Reason.IN_FLIGHT, f"{name} is leaving")
-    return await _patch(kube, live, {"size": fields.size_document(size)})
+    return await set_field(kube, live, "size", fields.size_document(size))
 
 
 async def retire(
@@ -71,7 +72,7 @@ async def retire(
     await _may_be_emptied(kube, name, known_pods)
     (await ledger.of(live["spec"]["pool"])).take_retire()
     wish = {"reason": move.reason, "since": rfc3339(time.time())}
-    return await _patch(kube, live, {"retire": wish})
+    return await set_field(kube, live, "retire", wish)
 
 
 async def _live(kube: Kube, name: str, uid: str) -> Json:
@@ -84,12 +85,24 @@ async def _live(kube: Kube, name: str, uid: str) -> Json:
     return live
 
 
-async def _patch(kube: Kube, live: Json, spec: Json) -> Json:
-    # uid and resourceVersion are preconditions: what was looked at is what is changed.
-    meta = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
-    return await kube.merge_patch(
-        VMNODES, live["metadata"]["name"], {"metadata": meta, "spec": spec}
-    )
+async def set_field(kube: Kube, live: Json, field: str, value: Any) -> Json:
+    """Sets one field of the spec, if the spec is still what was looked at.
+
+    Not by resourceVersion: the life cycle writes the status at any time.
+    """
+    meta = live["metadata"]
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        {"op": "test", "path": "/metadata/generation", "value": meta["generation"]},
+        {"op": "add", "path": f"/spec/{field}", "value": value},
+    ]
+    try:
+        return await kube.json_patch(VMNODES, meta["name"], patch)
+    except Invalid:
+        now = (await _live(kube, meta["name"], meta["uid"]))["metadata"]
+        if now["generation"] == meta["generation"]:
+            raise  # it is the value that is wrong
+        raise Refused(Reason.IN_FLIGHT, f"{meta['name']} was changed meanwhile") from None
 
 
 async def _must_not_be_held(kube: Kube, name: str, live: Json) -> None:
