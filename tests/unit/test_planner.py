@@ -699,6 +699,31 @@ def test_replicas_are_not_spread_again_while_one_waits_for_its_place() -> None:
     assert w.moves(decide(two_vms(app, pods)), Lever.MOVE) == []
 
 
+def test_no_replica_is_evicted_for_a_vm_that_is_not_ready_yet() -> None:
+    kind = w.shape(250, 256, app="app", spread=(w.spread(),))
+    app = w.workload(replicas=2, of=kind, redundancy={"survive": 1})
+    coming = w.vm("web-2", "h1", phase=Phase.JOINING, ready=False)
+    world = two_vms(app, running(app, 250, 250, hosts=("web-1",)))
+    found = decide(w.replace(world, vms=(world.vms[0], coming)))
+    assert all(move.deferred for move in found.moves)
+
+
+def test_no_replica_is_evicted_that_the_scheduler_could_put_back() -> None:
+    kind = w.shape(250, 256, app="app", spread=(w.spread(max_skew=5),))
+    app = w.workload(replicas=2, of=kind, redundancy={"survive": 1})
+    found = decide(two_vms(app, running(app, 250, 250, hosts=("web-1",))))
+    assert w.moves(found, Lever.MOVE) == []
+    assert not found.workloads[0].redundant
+
+
+def test_a_joining_vm_whose_pool_is_gone_is_not_counted_on() -> None:
+    orphan = w.replace(
+        w.vm("other-1", "h1", phase=Phase.JOINING, ready=False), pool="other", berths=None
+    )
+    world = Snapshot(hypervisors=(TWO_HOSTS,), pools=(w.pool(),), vms=(orphan,), pods=(w.pod("p"),))
+    assert w.kinds(decide(world)) == ["Launch vm/web-1"]
+
+
 def test_pods_of_a_vm_that_drains_are_planned_for_before_anything_else() -> None:
     leaving = w.vm("web-1", "h0", retiring=True)
     world = Snapshot(

@@ -400,7 +400,10 @@ class Consolidation:
         self._fleet.take(pod.key)
         prefer = self._roster.preference(workload.key)
         home = self._placer.on_existing(shape, prefer, Counter())
-        if home is None or home.labels.get(key) == source.labels.get(key):
+        # Without it, do its own rules keep it from where it was? If not, the scheduler might
+        # put it there again, and we would evict it again, for ever.
+        might_return = self._placer.filters.dynamic(shape, source) is None
+        if home is None or might_return or home.labels.get(key) == source.labels.get(key):
             self._fleet.put(pod.key, shape, source)
             return None
         self._fleet.put(pod.key, shape, home)
@@ -412,6 +415,7 @@ class Consolidation:
             target=home.name,
             host=home.host,
             reason=f"{message}; its replicas must be spread anew",
+            deferred="" if home.takes_pods_now else f"waits until VM {home.name} is Ready",
         )
 
 

@@ -92,6 +92,11 @@ class Bin:
         return self.vm is None
 
     @property
+    def takes_pods_now(self) -> bool:
+        """Its node is Ready, so the scheduler knows it; what is only on its way is not."""
+        return self.vm is not None and self.accepts and self.vm.ready
+
+    @property
     def leaving(self) -> bool:
         """Its VM is being emptied or deleted."""
         return self.vm is not None and (self.vm.retiring or self.vm.phase in LEAVING)
@@ -279,7 +284,8 @@ class Fleet:
 
     def _add_existing(self, vm: Vm) -> None:
         pool = self.pools.get(vm.pool) if vm.pool is not None else None
-        usable = vm.ready or vm.phase in IN_FLIGHT
+        # A VM on its way whose pool is gone is on nobody's way: it is not counted on.
+        usable = vm.ready or (vm.phase in IN_FLIGHT and pool is not None)
         density = pool.spec.density if pool is not None else None
         self.open(
             Bin(

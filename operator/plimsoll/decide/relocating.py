@@ -7,6 +7,7 @@ place, rather than made up for by one replica more.
 
 from __future__ import annotations
 
+from plimsoll.api import labels as names
 from plimsoll.decide import guards, wording
 from plimsoll.decide.placing import Failure, Placer
 from plimsoll.decide.plan import Lever, Move, Size
@@ -43,6 +44,9 @@ class Relocating:
             return False
         source = self._fleet.bins[self._fleet.where[pod.key]]
         shape = source.pods[pod.key]
+        if not shape.requests.extended.get(names.BERTHS):
+            # Only berths keep the scheduler from putting it where it was, again and again.
+            return False
         self._fleet.take(pod.key)
         full = grown(workload, shape, size, pod.size)
         home = self._placer.place(pod.key, full, self._roster.preference(workload.key))
@@ -58,6 +62,9 @@ class Relocating:
                 target=home.name,
                 host=home.host,
                 reason=f"it is new and cannot grow to {wording.size(size)} where it is",
+                deferred=""
+                if home.takes_pods_now and home.name not in self._placer.grown
+                else f"waits until VM {home.name} is ready for it",
             )
         )
         return True
