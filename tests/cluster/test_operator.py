@@ -19,6 +19,7 @@ from plimsoll_testenv import ControlPlane
 from stage import PLIMSOLL, WORK, Stage, hypervisor, pool, stage_on, workload
 
 STORY_SECONDS = 150.0
+MEMORY = {"memory": {"min": "256Mi", "max": "1Gi"}}
 
 
 def test_scale_out_and_scale_in(control_plane: ControlPlane) -> None:
@@ -216,6 +217,64 @@ def test_a_pool_waits_for_its_hypervisor_and_both_go_in_order(
             await stage.until_event("DrainingPool")
             assert await stage.vms() == []
             assert await stage.records() == []
+
+    run(story(), STORY_SECONDS)
+
+
+def test_a_pool_that_a_budget_holds_says_what_it_waits_for(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(
+                hypervisor(), pool(), workload(disruptionBudget={"maxUnavailable": 0})
+            )
+            await ready_replicas(stage, 2)
+            await stage.kube.delete(VMPOOLS, "web")
+
+            async def told_why() -> bool:
+                return "httpd" in await stage.until_condition(
+                    VMPOOLS, "web", "Reconciling", "True", "Deleting"
+                )
+
+            await stage.until(told_why, "the pool names the pods that hold it")
+            assert len(await stage.running("httpd")) == 2
+
+            await stage.kube.json_patch(
+                WORKLOADS, "httpd", [{"op": "remove", "path": "/spec/disruptionBudget"}], WORK
+            )
+
+            async def gone() -> bool:
+                return await stage.get(VMPOOLS, "web") is None
+
+            await stage.until(gone, "the pool is gone")
+
+    run(story(), STORY_SECONDS)
+
+
+def test_workloads_that_cannot_be_steered_say_why(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            lost = workload("lost")
+            del lost["spec"]["template"]
+            lost["spec"]["targetRef"] = {"kind": "StatefulSet", "name": "nothing"}
+            second = workload("second")
+            del second["spec"]["template"]
+            second["spec"]["targetRef"] = {"kind": "Deployment", "name": "first"}
+            greedy = workload("greedy")
+            greedy["spec"]["template"]["spec"]["containers"][0]["resources"] = {
+                "limits": {"cpu": "100m"}
+            }
+            huge = workload("huge", scaleUp={**MEMORY, "cpu": {"min": "64", "max": "64"}})
+            await stage.apply(hypervisor(), pool(), workload("first"))
+            await stage.until_condition(WORKLOADS, "first", "Ready", "True")
+            await stage.apply(lost, second, greedy, huge)
+            for name, reason, told in (
+                ("lost", "TargetProblem", "there is no StatefulSet stage/nothing"),
+                ("second", "TargetProblem", "already belongs to ContainerWorkload stage/first"),
+                ("greedy", "TemplateInvalid", "resources.limits.cpu is 100m, below"),
+                ("huge", "TooBig", "web: "),
+            ):
+                text = await stage.until_condition(WORKLOADS, name, "Stalled", "True", reason)
+                assert told in text
 
     run(story(), STORY_SECONDS)
 
