@@ -16,10 +16,10 @@ from plimsoll.act.providers import Providers
 from plimsoll.bells import Bells, Stopper
 from plimsoll.events import Recorder
 from plimsoll.health import Health
-from plimsoll.http import HttpServer
 from plimsoll.kube import Kube
 from plimsoll.loop import PlanningLoop
 from plimsoll.resources import HYPERVISORS, NAMESPACES, VMNODES, VMPOOLS
+from plimsoll.server import HttpServer
 from plimsoll.settings import Settings
 from plimsoll.telemetry import Telemetry
 from plimsoll.world.metrics import Metrics

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from aio import run
 from plimsoll.health import STUCK_AFTER, TURN_HANGS_AFTER, UNKEPT_AFTER, Health
-from plimsoll.http import HttpServer
 from plimsoll.resources import PODS, Resource
+from plimsoll.server import HttpServer
 
 
 class Loop:
