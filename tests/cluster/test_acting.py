@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aio import run
@@ -12,7 +12,7 @@ from livecluster import ensure_namespace, install_kinds
 from plimsoll.act.carry_out import CarryOut
 from plimsoll.act.outcome import Outcome, Result
 from plimsoll.decide.plan import Lever, Move, NewVm, Plan, Reason, Size
-from plimsoll.kube import Json, Kube
+from plimsoll.kube import Json, Kube, NotFound
 from plimsoll.resources import NODES, PODS, VMNODES, VMPOOLS
 from plimsoll.world.assemble import assemble
 from plimsoll.world.objects import Observations
@@ -43,6 +43,9 @@ class Bench:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         return CarryOut(self.kube, objects, assemble(objects, Observations(), 0.0))
+
+    async def vmnodes(self) -> list[Json]:
+        return await self.kube.list_all(VMNODES, label_selector="plimsoll.dev/pool=acts")
 
     async def node(self, name: str) -> None:
         await self.kube.create(
@@ -90,14 +93,14 @@ async def bench_on(control_plane: ControlPlane, **nodes: int) -> AsyncIterator[B
         try:
             yield Bench(kube)
         finally:
-            for vmnode in await kube.list_all(VMNODES):
+            for vmnode in await Bench(kube).vmnodes():
                 name = vmnode["metadata"]["name"]
                 await kube.merge_patch(VMNODES, name, {"metadata": {"finalizers": None}})
                 await kube.delete(VMNODES, name)
             for pod in await kube.list_all(PODS, NAMESPACE):
                 await kube.delete(PODS, pod["metadata"]["name"], NAMESPACE, grace_seconds=0)
-            for node in await kube.list_all(NODES):
-                await kube.delete(NODES, node["metadata"]["name"])
+            with suppress(NotFound):
+                await kube.delete(NODES, "acts-1")
             await kube.delete(VMPOOLS, "acts")
 
 
@@ -132,7 +135,7 @@ def test_the_same_launch_twice_makes_one_vm(control_plane: ControlPlane) -> None
             assert outcomes(await second.run(Plan(moves=(launch("acts-1"),)))) == [
                 (Outcome.DONE, None)
             ]
-            (vmnode,) = await bench.kube.list_all(VMNODES)
+            (vmnode,) = await bench.vmnodes()
             assert vmnode["metadata"]["finalizers"] == ["plimsoll.dev/vm"]
 
     run(acts())
@@ -148,7 +151,7 @@ def test_racing_plans_do_not_take_a_pool_above_its_most(control_plane: ControlPl
                 (Outcome.DONE, None),
                 (Outcome.REFUSED, Reason.POOL_AT_MAX),
             ]
-            assert len(await bench.kube.list_all(VMNODES)) == 2
+            assert len(await bench.vmnodes()) == 2
 
     run(acts())
 
@@ -166,7 +169,7 @@ def test_racing_plans_do_not_take_a_pool_below_its_least(control_plane: ControlP
             ]
             again = await bench.carry_out(retire("acts-1"))
             assert outcomes(again) == [(Outcome.DONE, None)]
-            retiring = [v for v in await bench.kube.list_all(VMNODES) if "retire" in v["spec"]]
+            retiring = [v for v in await bench.vmnodes() if "retire" in v["spec"]]
             assert [v["metadata"]["name"] for v in retiring] == ["acts-1"]
 
     run(acts())
@@ -259,6 +262,6 @@ def test_what_the_plan_defers_is_not_done(control_plane: ControlPlane) -> None:
                 deferred="maxLaunching is 1",
             )
             assert await bench.carry_out(waits) == []
-            assert await bench.kube.list_all(VMNODES) == []
+            assert await bench.vmnodes() == []
 
     run(acts())

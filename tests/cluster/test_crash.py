@@ -8,7 +8,7 @@ read from the cluster, it does not know.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -118,6 +118,13 @@ async def settled(stage: Stage, replicas: int, vms: int, cpu: str) -> End:
 
 def names(objects: list[Json]) -> list[str]:
     return sorted(obj["metadata"]["name"] for obj in objects)
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[ControlPlane]:
+    """One of its own: the operator acts on all that is in a cluster, also on other tests' VMs."""
+    with ControlPlane.start(node_monitor_grace_period=8.0) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+
+import pytest
 
 from aio import run
 from plimsoll.kube import Json
@@ -20,6 +23,13 @@ from stage import PLIMSOLL, WORK, Stage, hypervisor, pool, stage_on, workload
 
 STORY_SECONDS = 150.0
 MEMORY = {"memory": {"min": "256Mi", "max": "1Gi"}}
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[ControlPlane]:
+    """One of its own: the operator acts on all that is in a cluster, also on other tests' VMs."""
+    with ControlPlane.start(node_monitor_grace_period=8.0) as started:
+        yield started
 
 
 def test_scale_out_and_scale_in(control_plane: ControlPlane) -> None:
