@@ -27,6 +27,7 @@ from plimsoll.kube import Json, Kube
 from plimsoll.observe.backoff import LaunchBackoff
 from plimsoll.observe.circles import Circles
 from plimsoll.observe.conflicts import Conflicts
+from plimsoll.observe.evictions import Evictions
 from plimsoll.observe.newcomers import Newcomers
 from plimsoll.resources import CONTAINERWORKLOADS, VMPOOLS, Resource
 from plimsoll.settings import Settings
@@ -71,6 +72,7 @@ class PlanningLoop:
         self._reporter = Reporter(kube, recorder)
         self._backoff = LaunchBackoff()
         self._circles = Circles()
+        self._evictions = Evictions()
         self._conflicts = Conflicts(settings.conflict_retry)
         self._newcomers = Newcomers()
         self._woken = asyncio.Event()
@@ -123,8 +125,11 @@ class PlanningLoop:
         # Pure and possibly long: in a thread of its own, so that the rest keeps answering.
         snapshot, decided = await asyncio.to_thread(_decide, objects, observations, now)
         self._telemetry.planned(snapshot, decided, time.perf_counter() - begin)
+        decided, circling = self._evictions.hold(decided, snapshot, now)
         results = await CarryOut(self._kube, objects, snapshot).run(decided)
         self._learn(results, objects, now)
+        done = [result.move for result in results if result.outcome is Outcome.DONE]
+        self._evictions.made(done, snapshot, now)
         self._telemetry.carried_out(results)
         await self._reporter.report(
             Turn(
@@ -134,6 +139,7 @@ class PlanningLoop:
                 now=now,
                 decisions=by_object(results, snapshot, now),
                 problems=self._problems(now),
+                circling=circling,
             ),
             results,
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from plimsoll.api import VMNode
-from plimsoll.decide.plan import Lever
+from plimsoll.api import ContainerWorkload, VMNode
+from plimsoll.decide.plan import Lever, Move, Plan
 from plimsoll.observe.backoff import FIRST_SECONDS, MOST_SECONDS, LaunchBackoff
 from plimsoll.observe.circles import STILL_SECONDS, Circles
 from plimsoll.observe.conflicts import Conflicts
+from plimsoll.observe.evictions import WINDOW_SECONDS, Evictions
 from plimsoll.observe.newcomers import Newcomers
+from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Workload
 
 
 def vmnode(uid: str = "u1", host: str = "h1", **status: Any) -> VMNode:
@@ -128,3 +130,50 @@ def test_a_node_is_restless_when_it_is_new_and_when_its_pods_change() -> None:
     assert newcomers.quiet_since(["a", "b"], {"a": 150.0}, 200.0) == {"a": 150.0, "b": 200.0}
     newcomers.quiet_since(["b"], {}, 300.0)
     assert newcomers.quiet_since(["a"], {}, 400.0) == {"a": 400.0}, "it is another node by now"
+
+
+class TestEvictions:
+    snapshot = Snapshot(
+        workloads=(
+            Workload(
+                namespace="shop",
+                name="httpd",
+                replicas=2,
+                spec=ContainerWorkload.model_validate(
+                    {
+                        "metadata": {"name": "httpd"},
+                        "spec": {
+                            "targetRef": {"kind": "Deployment", "name": "httpd"},
+                            "scaleOut": {"max": 9},
+                        },
+                    }
+                ).spec,
+            ),
+        ),
+        pods=(
+            Pod(
+                namespace="shop",
+                name="a",
+                uid="1",
+                node="web-1",
+                workload="shop/httpd",
+                shape=PodShape(key="k", namespace="shop", labels={}, requests=Resources()),
+            ),
+        ),
+    )
+    move = Move(kind=Lever.MOVE, subject="pod/shop/a", reason="spread")
+    grow = Move(kind=Lever.GROW, subject="vm/web-1", reason="load")
+
+    def test_moves_that_do_not_help_are_stopped_and_others_are_not(self) -> None:
+        evictions = Evictions()
+        plan = Plan(moves=(self.grow, self.move))
+        for at in range(7):
+            held, circling = evictions.hold(plan, self.snapshot, float(at))
+            assert (held, circling) == (plan, [])
+            evictions.made(held.moves, self.snapshot, float(at))
+        held, circling = evictions.hold(plan, self.snapshot, 7.0)
+        assert circling == ["shop/httpd"]
+        assert [bool(move.deferred) for move in held.moves] == [False, True]
+
+        later, circling = evictions.hold(plan, self.snapshot, 7.0 + WINDOW_SECONDS)
+        assert (later, circling) == (plan, [])

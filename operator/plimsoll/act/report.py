@@ -116,6 +116,14 @@ class Reporter:
                 text = refusal.message.partition(";")[0]
                 self._recorder.record(about, told[refusal.guard], text, warning=True)
 
+        for key in turn.circling:
+            self._recorder.record(
+                subjects[f"workload/{key}"],
+                EventReason.LOOP_DETECTED,
+                "its replicas are moved again and again to no effect: they stay where they are",
+                warning=True,
+            )
+
     async def _write_statuses(self, turn: Turn) -> None:
         pools = {pool.metadata.name: pool for pool in turn.objects.pools}
         workloads = {key_of(workload): workload for workload in turn.objects.workloads}

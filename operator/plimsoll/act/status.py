@@ -40,6 +40,8 @@ class Turn:
     """By ``vmpool/NAME`` and ``workload/NAMESPACE/NAME``, oldest first."""
     problems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """By workload key: CamelCase reason and text of what acting has met since."""
+    circling: Sequence[str] = ()
+    """Keys of workloads whose replicas are not moved any more: it went in a circle."""
 
 
 def pool_statuses(turn: Turn) -> dict[str, VMPoolStatus]:
