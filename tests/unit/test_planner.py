@@ -699,6 +699,26 @@ def test_replicas_are_not_spread_again_while_one_waits_for_its_place() -> None:
     assert w.moves(decide(two_vms(app, pods)), Lever.MOVE) == []
 
 
+def test_replicas_on_the_only_vm_get_another_on_another_host_and_then_one_moves() -> None:
+    kind = w.shape(250, 256, app="app", spread=(w.spread(),))
+    app = w.workload(replicas=2, of=kind, redundancy={"survive": 1})
+    world = w.replace(
+        two_vms(app, running(app, 250, 250, hosts=("web-1",))),
+        pools=(w.pool(nodes={"min": 1, "max": 6}),),
+        vms=(w.vm("web-1", "h0"),),
+    )
+    found = decide(world)
+    (launch,) = w.moves(found, Lever.LAUNCH)
+    (move,) = w.moves(found, Lever.MOVE)
+    assert launch.host == "h1"
+    assert "out for redundancy" in launch.reason
+    assert "web-2 is Ready" in move.deferred
+    assert found.workloads[0].redundant
+    ready = w.replace(world, vms=(*world.vms, w.vm("web-2", "h1", 2, 4)))
+    (move,) = decide(ready).moves
+    assert (move.kind, move.target, move.deferred) == (Lever.MOVE, "web-2", "")
+
+
 def test_no_replica_is_evicted_for_a_vm_that_is_not_ready_yet() -> None:
     kind = w.shape(250, 256, app="app", spread=(w.spread(),))
     app = w.workload(replicas=2, of=kind, redundancy={"survive": 1})

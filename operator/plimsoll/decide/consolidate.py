@@ -400,10 +400,13 @@ class Consolidation:
         self._fleet.take(pod.key)
         prefer = self._roster.preference(workload.key)
         home = self._placer.on_existing(shape, prefer, Counter())
+        if home is None or home.labels.get(key) == source.labels.get(key):
+            home = self._launch_apart(workload, pod, shape)
         # Without it, do its own rules keep it from where it was? If not, the scheduler might
         # put it there again, and we would evict it again, for ever.
-        might_return = self._placer.filters.dynamic(shape, source) is None
-        if home is None or might_return or home.labels.get(key) == source.labels.get(key):
+        if home is None or self._placer.filters.dynamic(shape, source) is None:
+            if home is not None and home.new:
+                self._placer.cancel_launch(home)
             self._fleet.put(pod.key, shape, source)
             return None
         self._fleet.put(pod.key, shape, home)
@@ -417,6 +420,11 @@ class Consolidation:
             reason=f"{message}; its replicas must be spread anew",
             deferred="" if home.takes_pods_now else f"waits until VM {home.name} is Ready",
         )
+
+    def _launch_apart(self, workload: Workload, pod: Pod, shape: PodShape) -> Bin | None:
+        """A new VM in a domain that the workload's other replicas do not use, if need be."""
+        apart = self._roster.apart(workload.key)
+        return self._placer.launch_apart(pod.key, shape, apart) if apart is not None else None
 
 
 def _largest_first(pod: Pod) -> tuple[int, int, str]:

@@ -206,6 +206,14 @@ class Placer:
         self.fleet.resize_bin(target, size)
         return True
 
+    def launch_apart(self, key: str, shape: PodShape, apart: Apart) -> Bin | None:
+        """A new VM for a pod that runs where it must not stay; the pod is not put there yet."""
+        launched = self._by_launch(key, shape, None, (), apart)
+        if not isinstance(launched, Bin):
+            return None
+        self.fleet.take(key)
+        return launched
+
     def cancel_launch(self, target: Bin) -> None:
         """Takes back a launch that carries nothing but DaemonSet pods."""
         for key in list(target.pods):
