@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -162,7 +164,7 @@ def test_no_rule_and_no_guard_is_broken(world: Snapshot) -> None:
 @given(worlds())
 @SETTINGS
 def test_equal_worlds_give_equal_plans(world: Snapshot) -> None:
-    again = w.replace(world, pods=tuple(reversed(tuple(reversed(world.pods)))))
+    again = copy.deepcopy(world)
     assert encode(plan(world, w.NOW)) == encode(plan(again, w.NOW))
 
 

@@ -24,7 +24,6 @@ def hypervisors_of(objects: Objects, observations: Observations) -> tuple[snapsh
             ready=_is_ready(hypervisor),
             capabilities=_capabilities(hypervisor),
             hosts=_hosts(hypervisor, objects.vmnodes, observations),
-            restart_window=hypervisor.spec.restart_window,
         )
         for hypervisor in sorted(objects.hypervisors, key=lambda h: h.metadata.name)
     )

@@ -7,7 +7,6 @@ epoch (UTC). ``assemble.py`` makes it from wire objects, ``plan -f`` from files;
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -169,7 +168,6 @@ class Hypervisor(Frozen, frozen=True, kw_only=True):
     """False: unreachable; nothing is created, deleted or replaced there."""
     capabilities: Capabilities = Capabilities()
     hosts: tuple[Host, ...] | None = None
-    restart_window: float = 120.0
 
 
 class Pool(Frozen, frozen=True, kw_only=True):
@@ -238,12 +236,6 @@ class Budget(Frozen, frozen=True, kw_only=True):
     selector: LabelSelector | None
     allowed: int
     """Evictions allowed now."""
-
-
-class Note(StrEnum):
-    """What a reader of the plan must know about the snapshot itself."""
-
-    HOSTS_UNKNOWN = "HostsUnknown"
 
 
 class Snapshot(Frozen, frozen=True, kw_only=True):

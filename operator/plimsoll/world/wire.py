@@ -44,10 +44,6 @@ class Object(Wire, frozen=True, kw_only=True):
     metadata: Meta
 
 
-class Raw(Object, frozen=True, kw_only=True):
-    """An object of one of our own kinds: kept whole for the pydantic models."""
-
-
 Quantity = str | int | float
 
 
