@@ -62,6 +62,9 @@ class Reason(StrEnum):
     RUNTIME_CLASS = "RuntimeClassNotOffered"
     NOT_READY = "NodeNotReady"
     UNSCHEDULABLE = "Unschedulable"
+    VOLUME = "VolumeBinding"
+    PREEMPTS = "Preempts"
+    EXPENDABLE = "Expendable"
     NOT_MODELLED = "NotModelled"
     NO_POOL = "NoPool"
 

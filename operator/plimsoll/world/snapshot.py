@@ -19,9 +19,11 @@ from plimsoll.world.wire import (
     LabelSelector,
     NodeSelector,
     PodAffinityTerm,
+    PreferredNodes,
     Taint,
     Toleration,
     TopologySpreadConstraint,
+    WeightedPodAffinityTerm,
 )
 
 
@@ -34,7 +36,9 @@ class Resources(Frozen, frozen=True, kw_only=True):
 
     The number of pods is not among them: every pod takes exactly one place, so
     it is counted, not added up. Keys of ``extended`` are resource names
-    (``ephemeral-storage``, ``plimsoll.dev/berths``, ``hugepages-2Mi`` ...).
+    (``ephemeral-storage``, ``plimsoll.dev/berths``, ``hugepages-2Mi`` ...). Volumes that are
+    attached count as ``attachable-volumes-csi-DRIVER``; a node that does not name that
+    resource has no limit of it, unlike of any other.
     """
 
     cpu: int = 0
@@ -61,10 +65,27 @@ class PodShape(Frozen, frozen=True, kw_only=True):
     anti_affinity: tuple[PodAffinityTerm, ...] = ()
     spread: tuple[TopologySpreadConstraint, ...] = ()
     """Only constraints with ``whenUnsatisfiable: DoNotSchedule``."""
+    preferred_nodes: tuple[PreferredNodes, ...] = ()
+    """Preferred node affinity: wishes decide among places that cost the same."""
+    preferred_affinity: tuple[WeightedPodAffinityTerm, ...] = ()
+    preferred_anti_affinity: tuple[WeightedPodAffinityTerm, ...] = ()
+    preferred_spread: tuple[TopologySpreadConstraint, ...] = ()
+    """Constraints with ``whenUnsatisfiable: ScheduleAnyway``."""
+    volume_nodes: tuple[NodeSelector, ...] = ()
+    """Nodes from which its volumes can be reached; every one of them must match.
+
+    Node affinity of bound PersistentVolumes, allowed topologies of StorageClasses that
+    wait for the first consumer.
+    """
     host_ports: tuple[tuple[str, str, int], ...] = ()
     """(host IP or ``0.0.0.0``, protocol, port)."""
     runtime_class: str = ""
     priority: int = 0
+    preempts: bool = True
+    """False: ``preemptionPolicy: Never``."""
+    blocked: str = ""
+    """Why no node of any kind would help now (claim not bound, volume in use elsewhere);
+    empty: one might."""
     not_modelled: tuple[str, ...] = ()
     """Rules of this pod that the planner does not know; such a pod is never placed by guess."""
 
@@ -78,6 +99,8 @@ class Pod(Frozen, frozen=True, kw_only=True):
     shape: PodShape
     node: str | None
     """Node that it is bound to; None while pending."""
+    nominated: str | None = None
+    """Node on which the scheduler makes room for it by preemption."""
     ready: bool = False
     terminating: bool = False
     created: float = 0.0
@@ -185,6 +208,9 @@ class Pool(Frozen, frozen=True, kw_only=True):
     """The same capacity was launched and retired twice within the window: stand still."""
     daemons: tuple[PodShape, ...] = ()
     """DaemonSet pods that a new VM of the pool will run."""
+    attach_limits: dict[str, int] = {}
+    """Volumes that a new VM can attach, by resource ``attachable-volumes-csi-DRIVER``: the
+    least of what its VMs report; absent: no limit is known."""
 
 
 class Vm(Frozen, frozen=True, kw_only=True):
@@ -249,3 +275,8 @@ class Snapshot(Frozen, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...] = ()
     namespaces: dict[str, dict[str, str]] = {}
     """Labels of each namespace, for ``namespaceSelector``."""
+    expendable_below: int = -10
+    """Pods of a lower priority are filling: no VM is kept, grown or launched for them.
+
+    The default is Cluster Autoscaler's ``expendable-pods-priority-cutoff``.
+    """

@@ -93,9 +93,19 @@ class NodeSelector(Wire, frozen=True, kw_only=True):
     node_selector_terms: list[NodeSelectorTerm] = []
 
 
+class PreferredNodes(Wire, frozen=True, kw_only=True):
+    """A wish for nodes; ``weight`` is 1 to 100."""
+
+    weight: int
+    preference: NodeSelectorTerm = NodeSelectorTerm()
+
+
 class NodeAffinity(Wire, frozen=True, kw_only=True):
     required: NodeSelector | None = msgspec.field(
         default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    preferred: list[PreferredNodes] = msgspec.field(
+        default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution"
     )
 
 
@@ -108,9 +118,19 @@ class PodAffinityTerm(Wire, frozen=True, kw_only=True):
     mismatch_label_keys: list[str] = []
 
 
+class WeightedPodAffinityTerm(Wire, frozen=True, kw_only=True):
+    """A wish to be near, or apart from, other pods; ``weight`` is 1 to 100."""
+
+    weight: int
+    pod_affinity_term: PodAffinityTerm
+
+
 class PodAffinity(Wire, frozen=True, kw_only=True):
     required: list[PodAffinityTerm] = msgspec.field(
         default_factory=list, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    preferred: list[WeightedPodAffinityTerm] = msgspec.field(
+        default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution"
     )
 
 
