@@ -48,6 +48,7 @@ class Reason(StrEnum):
     STABILISING = "Stabilising"
     IN_FLIGHT = "InFlight"
     COSTLIER = "Costlier"
+    NOT_CHEAPER = "NotCheaper"
     MORE_VMS = "MoreVMs"
     LOAD_LINE = "LoadLine"
     TOO_BIG = "TooBig"
@@ -76,6 +77,9 @@ class Rejected(Frozen, frozen=True, kw_only=True):
     subject: str
     reason: Reason
     message: str
+    cost: int | None = None
+    """What it would have changed the cost by, in thousandths of the pool's unit, disruption
+    included; None: it could not be had at any price."""
 
     def __str__(self) -> str:
         return f"{self.lever} {self.subject}: {self.message}"
@@ -99,6 +103,8 @@ class NewVm(Frozen, frozen=True, kw_only=True):
     zone: str
     size: Size
     berths: int
+    max_pods: int
+    """Pods that its kubelet is told to take at most."""
 
 
 class Move(Frozen, frozen=True, kw_only=True):
