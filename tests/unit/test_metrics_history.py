@@ -44,17 +44,18 @@ class Round:
     replicas: tuple[Replica, ...]
     measured: dict[tuple[str, str], Measured]
 
-    def total(self) -> int | None:
-        """The oracle: what is known of the sum of CPU in this round."""
+    def total(self) -> tuple[int | None, bool]:
+        """The oracle: what is known of the sum of CPU in this round, and whether it is all."""
         good: list[Measured] = []
+        complete = True
         for one in self.replicas:
             part = self.measured.get((one.pod, one.container))
             fresh = part is not None and one.started <= part.at >= self.now - STALE
             if part is not None and fresh:
                 good.append(part)
             elif one.started < self.now - SETTLING:
-                return None
-        return sum(part.cpu for part in good) if good else None
+                complete = False
+        return (sum(part.cpu for part in good) if good else None), complete
 
 
 @st.composite
@@ -78,20 +79,20 @@ def rounds(draw: st.DrawFn) -> list[Round]:
 
 
 @given(rounds=rounds(), window=st.integers(0, 300).map(float))
-def test_demand_is_known_only_when_every_settled_replica_was_measured(
+def test_demand_is_the_sum_of_what_was_measured_and_watched_only_where_that_is_all(
     rounds: list[Round], window: float
 ) -> None:
     usage = Usage(SETTLING, STALE)
-    known: list[tuple[float, int]] = []
+    known: list[tuple[float, int, bool]] = []
     for one in rounds:
         usage.observe(one.now, {"ns/w": Running(window, one.replicas)}, one.measured)
         demand = usage.demands(one.now).get("ns/w")
-        total = one.total()
+        total, complete = one.total()
         assert (demand.cpu if demand else None) == total
         if demand is None or total is None:
             continue
-        known.append((one.now, total))
-        assert demand.peak_cpu == max(cpu for at, cpu in known if at >= one.now - window)
+        known.append((one.now, total, complete))
+        assert demand.peak_cpu == max(cpu for at, cpu, _ in known if at >= one.now - window)
         assert demand.window_full == (unbroken_since(known) <= one.now - window)
         assert demand.at == min(
             part.at
@@ -101,14 +102,27 @@ def test_demand_is_known_only_when_every_settled_replica_was_measured(
         )
 
 
-def unbroken_since(known: list[tuple[float, int]]) -> float:
-    """The oracle: since when rounds with a known sum followed each other without a gap."""
-    since = known[-1][0]
-    for at, _ in reversed(known):
-        if since - at > STALE:
+def unbroken_since(known: list[tuple[float, int, bool]]) -> float:
+    """The oracle: since when rounds in which all was measured followed without a gap."""
+    since = known[-1][0] if known[-1][2] else float("inf")
+    for at, _, complete in reversed(known):
+        if not complete or since - at > STALE:
             break
         since = at
     return since
+
+
+def test_one_replica_without_metrics_holds_back_scaling_down_only() -> None:
+    usage = Usage(SETTLING, STALE)
+    watched(usage, NOW, NOW + 300, window=300.0, cpu=100)
+    both = Running(300.0, (replica(), replica("silent")))
+    usage.observe(NOW + 310, {"ns/w": both}, use(900, NOW + 310))
+    demand = usage.demands(NOW + 310)["ns/w"]
+    assert (demand.cpu, demand.window_full) == (900, False)
+    watched(usage, NOW + 320, NOW + 610, window=300.0)
+    assert not usage.demands(NOW + 610)["ns/w"].window_full
+    watched(usage, NOW + 620, NOW + 620, window=300.0)
+    assert usage.demands(NOW + 620)["ns/w"].window_full
 
 
 def watched(usage: Usage, start: float, end: float, window: float, cpu: int = 100) -> None:

@@ -2,13 +2,15 @@
 
 Pure: measurements go in with the time, ``Demand`` comes out. The rule behind it:
 what was not measured is not zero. If a single replica that should have been
-measured was not, the demand of its workload is not known at all.
+measured was not, the sum of the others is the least that is used: enough to scale up
+for, but such a round never counts as watched, so nothing is scaled down on it.
 
 Units: CPU in millicores, memory in bytes, times in seconds since the epoch.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,12 +60,15 @@ class _Sample(NamedTuple):
 @dataclass
 class _History:
     samples: deque[_Sample] = field(default_factory=deque)
-    complete_since: float = 0.0
-    """Since when the samples have had no gap and none has been dropped."""
+    complete_since: float = math.inf
+    """Since when all was measured without a gap and no sample has been dropped."""
 
-    def add(self, sample: _Sample, window: float, gap: float) -> bool:
+    def add(self, sample: _Sample, complete: bool, window: float, gap: float) -> bool:
         """Takes in a sample, drops what left the window; whether the window is full."""
-        if not self.samples or sample.at - self.samples[-1].at > gap:
+        gapped = not self.samples or sample.at - self.samples[-1].at > gap
+        if not complete:
+            self.complete_since = math.inf
+        elif gapped or self.complete_since == math.inf:
             self.complete_since = sample.at
         self.samples.append(sample)
         begin = sample.at - window
@@ -100,12 +105,17 @@ class Usage:
         self._histories = {key: self._histories.get(key) or _History() for key in sorted(running)}
         self._demands = {}
         for key, workload in running.items():
-            total = self._total(now, workload.replicas, measured)
-            if total is None:
+            parts, complete = self._parts(now, workload.replicas, measured)
+            if not parts:
                 continue
+            total = Measured(
+                cpu=sum(part.cpu for part in parts),
+                memory=sum(part.memory for part in parts),
+                at=min(part.at for part in parts),
+            )
             history = self._histories[key]
             sample = _Sample(now, total.cpu, total.memory)
-            full = history.add(sample, workload.window, self._stale_after)
+            full = history.add(sample, complete, workload.window, self._stale_after)
             self._demands[key] = Demand(
                 cpu=total.cpu,
                 memory=total.memory,
@@ -123,25 +133,19 @@ class Usage:
             if now - demand.at <= self._stale_after
         }
 
-    def _total(
+    def _parts(
         self,
         now: float,
         replicas: tuple[Replica, ...],
         measured: Mapping[tuple[str, str], Measured],
-    ) -> Measured | None:
-        """The sum over all replicas, as old as its oldest part; None: not known."""
-        parts = []
+    ) -> tuple[list[Measured], bool]:
+        """What was measured of the replicas, and whether that is all there is to measure."""
+        parts, complete = [], True
         for replica in replicas:
             part = measured.get((replica.pod, replica.container))
             # Older than the pod: measured of a pod that had the same name before.
             if part and part.at >= replica.started and now - part.at <= self._stale_after:
                 parts.append(part)
             elif now - replica.started > self._settling:
-                return None
-        if not parts:
-            return None
-        return Measured(
-            cpu=sum(part.cpu for part in parts),
-            memory=sum(part.memory for part in parts),
-            at=min(part.at for part in parts),
-        )
+                complete = False
+        return parts, complete
