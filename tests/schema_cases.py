@@ -54,9 +54,10 @@ VMPOOL: Document = {
         "size": {
             "cpu": {"min": 2, "max": 16, "step": 2},
             "memory": {"min": "1.5Gi", "max": "64Gi", "step": "512Mi"},
+            "memoryPerCPU": "2Gi",
         },
         "density": {
-            "pods": {"min": 20, "max": 110},
+            "pods": {"min": 20, "max": 110, "perCPU": 10},
             "loadLinePercent": 80,
             "reserved": {"cpu": "0.1", "memory": 268435456},
         },

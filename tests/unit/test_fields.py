@@ -75,7 +75,7 @@ def test_the_record_of_a_vm_is_complete_and_held_by_a_finalizer_from_the_start()
         host="h1",
         zone="z1",
         size=Size(cpu=4000, memory=8 * 1024 * MIB),
-        berths=20,
+        berths=20, max_pods=110,
     )
     document = fields.vmnode(vm, pool)
     assert document["metadata"]["finalizers"] == ["plimsoll.dev/vm"]

@@ -94,6 +94,34 @@ class SizeRange(Model):
 
     cpu: CpuRange = Field(description="Virtual CPUs.")
     memory: MemoryRange = Field(description="Memory.")
+    memory_per_cpu: PositiveBytes | None = Field(
+        default=None,
+        alias="memoryPerCPU",
+        description="If set, a VM has exactly so much memory for each CPU, as with machine types of "
+        "one family; `memory` then bounds it and its `step` is not used.",
+    )
+
+    rules = (
+        Rule(
+            "!has(self.memoryPerCPU)"
+            + "".join(
+                f" || !({is_quantity(path)})"
+                for path in ("self.memoryPerCPU", "self.memory.min", "self.memory.max")
+            )
+            + f" || ({as_integer('self.memoryPerCPU')} * self.cpu.max"
+            f" >= {as_integer('self.memory.min')}"
+            f" && {as_integer('self.memoryPerCPU')} * self.cpu.min"
+            f" <= {as_integer('self.memory.max')})",
+            "no number of CPUs gives a memory within size.memory",
+            "change memoryPerCPU, or widen memory",
+            lambda size: size.memory_per_cpu is None
+            or (
+                size.memory_per_cpu * size.cpu.max >= size.memory.min
+                and size.memory_per_cpu * size.cpu.min <= size.memory.max
+            ),
+            field=".memoryPerCPU",
+        ),
+    )
 
 
 class PodRange(Model):
@@ -107,6 +135,14 @@ class PodRange(Model):
         ge=1,
         le=1000,
         description="Pods that a VM takes at most, as measured use allows; also kubelet's maxPods.",
+    )
+    per_cpu: int | None = Field(
+        default=None,
+        alias="perCPU",
+        ge=1,
+        le=1000,
+        description="If set, a VM is launched to take no more than so many pods for each of its "
+        "CPUs, and never more than `max`.",
     )
 
     rules = (MIN_MAX,)

@@ -14,7 +14,7 @@ import msgspec
 
 from plimsoll.api import labels as names
 from plimsoll.decide import cost, guards, survival, wording
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.placing import Placer, Story
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size
 from plimsoll.decide.roster import Roster
@@ -209,16 +209,13 @@ class Consolidation:
         """Finds another VM for a pod, as it is or, if need be, grown."""
         shape = source.shape(pod.key)
         self._fleet.take(pod.key)
-        accepts, source.accepts = source.accepts, False
-        self._placer.filters.forget(source)
-        try:
-            prefer = self._roster.preference(pod.workload)
-            home = self._placer.on_existing(shape, prefer, Counter())
-            if home is None:
-                home = self._grow_another(shape, trial)
-        finally:
-            source.accepts = accepts
-            self._placer.filters.forget(source)
+        accepts = source.accepts
+        self._fleet.set_accepts(source, False)
+        prefer = self._roster.preference(pod.workload)
+        home = self._placer.on_existing(shape, prefer)
+        if home is None:
+            home = self._grow_another(shape, trial)
+        self._fleet.set_accepts(source, accepts)
         if home is None or self._deserts(shape, source, home):
             self._fleet.put(pod.key, shape, source)
             return False
@@ -230,7 +227,7 @@ class Consolidation:
         """Whether others must be near such pods, and this one would leave their domain."""
         return any(
             source.labels.get(key) != home.labels.get(key)
-            for key in self._fleet.topology.supports(shape)
+            for key in self._fleet.classes.of(shape).rules.pods.wanted
         )
 
     def _grow_another(self, shape: PodShape, trial: _Trial) -> Bin | None:
@@ -293,7 +290,7 @@ class Consolidation:
             return []
         moves = []
         for target in self._fleet.of_pool(pool.name):
-            size = smallest_size(pool.spec, target.cpu_used, target.memory_used)
+            size = self._fleet.sizes[pool.name].smallest(target.cpu_used, target.memory_used)
             if size is None or target.vm is None:
                 continue
             size = Size(cpu=min(size.cpu, target.cpu), memory=min(size.memory, target.memory))
@@ -399,7 +396,7 @@ class Consolidation:
         shape = source.shape(pod.key)
         self._fleet.take(pod.key)
         prefer = self._roster.preference(workload.key)
-        home = self._placer.on_existing(shape, prefer, Counter())
+        home = self._placer.on_existing(shape, prefer)
         if home is None or home.labels.get(key) == source.labels.get(key):
             home = self._launch_apart(workload, pod, shape)
         # Without it, do its own rules keep it from where it was? If not, the scheduler might

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.columns import Ints
 from plimsoll.decide.fleet import Fleet
 
 GIB = 1024**3
+_MIB = 1024**2
 
 DISRUPTION_PENALTY = 50
 """Cost put on moving one container, in thousandths: what a plan must save to be worth it."""
@@ -15,6 +17,14 @@ def of_size(spec: VMPoolSpec, cpu: int, memory: int) -> int:
     """Cost of one VM of so many millicores and bytes."""
     model = spec.cost
     price: int = model.per_vm + model.per_cpu * cpu // 1000 + model.per_gib * memory // GIB
+    return price
+
+
+def of_sizes(spec: VMPoolSpec, cpu: Ints, memory: Ints) -> Ints:
+    """As ``of_size``, of many VMs at once, to the MiB (a product in bytes could overflow)."""
+    model = spec.cost
+    of_memory = model.per_gib * (memory // _MIB) // (GIB // _MIB)
+    price: Ints = model.per_vm + model.per_cpu * cpu // 1000 + of_memory
     return price
 
 

@@ -2,67 +2,127 @@
 
 Order and meaning follow kube-scheduler's filter plugins (NodeUnschedulable,
 NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit,
-PodTopologySpread, InterPodAffinity). What is not modelled is named in
-``PodShape.not_modelled`` and never guessed.
+VolumeBinding and its kin, PodTopologySpread, InterPodAffinity). What is not modelled
+is named in ``PodShape.not_modelled`` and never guessed.
+
+Each question is answered twice: for all VMs at once as an array over their slots,
+and for one VM with the reason.
 """
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from plimsoll.api import labels as names
-from plimsoll.decide.fleet import Bin, Fleet, smallest_size
+import numpy as np
+
+from plimsoll.decide.classes import PodClass, Rules
+from plimsoll.decide.columns import Bools, Ints
+from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason, Size
-from plimsoll.decide.selectors import node_selector_matches, selector_matches, untolerated
-from plimsoll.decide.topology import TermId
+from plimsoll.decide.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import PodShape, Resources
-from plimsoll.world.wire import TopologySpreadConstraint
-
-
-class _Domains(NamedTuple):
-    """Pods of a spread constraint by domain, and how many the emptiest domain has."""
-
-    counts: dict[str, int]
-    least: int
 
 
 class Filters:
-    """Filters over one fleet; what cannot change during a plan is remembered."""
+    """Filters over one fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._static: dict[str, dict[str, Reason | None]] = {}
-        self._domains: dict[tuple[str, TermId], tuple[int, _Domains]] = {}
-        self._counted: dict[tuple[str, TermId], tuple[int, list[tuple[str, str]]]] = {}
 
-    def static(self, shape: PodShape, target: Bin) -> Reason | None:
-        """Why the pod can never go there, whatever else is placed; None if it can."""
-        known = self._static.setdefault(target.name, {})
-        if shape.key not in known:
-            known[shape.key] = self._static_reason(shape, target)
-        return known[shape.key]
+    # ----- all VMs at once
 
-    def forget(self, target: Bin) -> None:
-        """Drops what is remembered of a bin: it was only tried out, or it changed its mind."""
-        self._static.pop(target.name, None)
+    def fits(self, kind: PodClass) -> Bools:
+        """VMs that take one more such pod as they are."""
+        mask = self.room(kind)
+        mask &= kind.rules.nodes.admitted()
+        others = self.others(kind.rules)
+        if others is not None:
+            mask &= others
+        return mask
 
-    def dynamic(self, shape: PodShape, target: Bin) -> Reason | None:
-        """Why ports or other pods keep the pod off now; resources are not looked at."""
-        if shape.host_ports and _port_taken(shape, target):
-            return Reason.HOST_PORT
-        if shape.spread and not self._spread_allows(shape, target):
-            return Reason.SPREAD
-        if shape.affinity and not self._affinity_met(shape, target, already_there=False):
-            return Reason.AFFINITY
-        topology = self._fleet.topology
-        for key, term in topology.anti_affinity(shape):
-            domain = target.labels.get(key)
-            if domain is not None and topology.by_domain(term)[domain] > 0:
-                return Reason.ANTI_AFFINITY
-        if self._fleet.topology.avoided(shape, target.labels):
-            return Reason.ANTI_AFFINITY
-        return None
+    def room(self, kind: PodClass) -> Bools:
+        """VMs whose load line has room for one more such pod."""
+        columns = self._fleet.columns
+        mask: Bools = columns.pods_left > 0
+        # A pod that asks for none of a resource is not kept off by a shortage of it.
+        if kind.cpu:
+            mask &= columns.cpu_left >= kind.cpu
+        if kind.memory:
+            mask &= columns.memory_left >= kind.memory
+        for name, amount in kind.extended:
+            mask &= columns.extended(name) >= amount
+        return mask
+
+    def number(self, kind: PodClass, slots: Ints) -> Ints:
+        """How many more such pods each of these VMs has room for."""
+        columns = self._fleet.columns
+        most = columns.pods_left[slots]
+        if kind.cpu:
+            most = np.minimum(most, columns.cpu_left[slots] // kind.cpu)
+        if kind.memory:
+            most = np.minimum(most, columns.memory_left[slots] // kind.memory)
+        for name, amount in kind.extended:
+            most = np.minimum(most, columns.extended(name)[slots] // amount)
+        return most
+
+    def others(self, rules: Rules) -> Bools | None:
+        """VMs from which no other pod keeps a pod with these rules; None: all.
+
+        ``PodTopologySpread``, ``InterPodAffinity`` with its symmetry, and ``NodePorts``.
+        """
+        found: Bools | None = None
+        for avoider in rules.pods.avoiders:
+            if avoider.total:
+                found = _both(found, avoider.at_slots() == 0)
+        if rules.free:
+            return found
+        for counter in rules.apart:
+            if counter.total:
+                found = _both(found, counter.at_slots() == 0)
+        if rules.near:
+            found = _both(found, self._near(rules))
+        for spread, own in rules.even:
+            found = _both(found, spread.allowed(own))
+        for address, protocol, port in rules.shape.host_ports:
+            taken = self._fleet.ports.of(protocol, port).taken(address)
+            if taken:
+                free = np.ones(self._fleet.columns.count, np.bool_)
+                free[taken] = False
+                found = _both(found, free)
+        return found
+
+    def breaks(self, rules: Rules) -> Bools | None:
+        """VMs where such a pod would make others uneven that are even now; None: nowhere.
+
+        The scheduler does not ask this: it takes pods in an order of its own, and what it
+        places later may not break what it placed before. A plan must hold in any order.
+        """
+        found: Bools | None = None
+        for spread in rules.pods.spreads:
+            if spread.carried:
+                broken = spread.would_break()
+                found = broken if found is None else found | broken
+        return found
+
+    def breaks_at(self, rules: Rules, target: Bin) -> bool:
+        """As ``breaks``, for a VM that is only tried out."""
+        return any(
+            spread.carried and spread.would_break_new(target.labels)
+            for spread in rules.pods.spreads
+        )
+
+    def _near(self, rules: Rules) -> Bools:
+        first = rules.near_itself and not any(counter.total for counter in rules.near)
+        mask: Bools | None = None
+        for counter in rules.near:
+            # The first pod of a group that wants to be near itself may go anywhere.
+            there = counter.column.codes != 0 if first else counter.at_slots() > 0
+            mask = _both(mask, there)
+        assert mask is not None
+        return mask
+
+    # ----- one VM
 
     def reason(self, shape: PodShape, target: Bin) -> Reason | None:
         """Why the pod cannot go there as the bin is now; None if it can."""
@@ -72,42 +132,12 @@ class Filters:
             or self.dynamic(shape, target)
         )
 
-    def unsettled(self) -> Iterator[str]:
-        """Keys of pods whose own rules the final picture breaks.
-
-        Either their domain holds too many of them, or what they must be near is elsewhere.
-        """
-        uneven: dict[tuple[str, TermId, str], bool] = {}
-        for _, target in sorted(self._fleet.bins.items()):
-            for key in sorted(target.pods):
-                shape = target.pods[key]
-                if shape.affinity and not self._affinity_met(shape, target, already_there=True):
-                    yield key
-                    continue
-                if shape.spread and self._is_uneven(shape, target, uneven):
-                    yield key
-
-    def _is_uneven(
-        self, shape: PodShape, target: Bin, known: dict[tuple[str, TermId, str], bool]
-    ) -> bool:
-        terms = self._fleet.topology.spread(shape)
-        for constraint, (key, term) in zip(shape.spread, terms, strict=True):
-            domain = target.labels.get(key)
-            if domain is None:
-                continue
-            place = (shape.key, term, domain)
-            if place not in known:
-                found = self._spread_domains(shape, constraint, term)
-                few = (constraint.min_domains or 0) > len(found.counts)
-                skew = found.counts.get(domain, 0) - (0 if few else found.least)
-                known[place] = skew > constraint.max_skew
-            if known[place]:
-                return True
-        return False
-
-    def _static_reason(self, shape: PodShape, target: Bin) -> Reason | None:
+    def static(self, shape: PodShape, target: Bin) -> Reason | None:
+        """Why the pod can never go there, whatever else is placed; None if it can."""
         if shape.not_modelled:
             return Reason.NOT_MODELLED
+        if shape.blocked:
+            return Reason.VOLUME
         if not target.accepts:
             vm = target.vm
             if vm is not None and (vm.lost or not vm.ready):
@@ -120,105 +150,153 @@ class Filters:
             return Reason.NODE_SELECTOR
         if untolerated(target.taints, shape.tolerations) is not None:
             return Reason.TAINTS
+        if any(not node_selector_matches(s, labels, target.name) for s in shape.volume_nodes):
+            return Reason.VOLUME
         if shape.runtime_class and target.pool is not None:
             offered = target.pool.spec.template.runtime_classes
             if offered and shape.runtime_class not in offered:
                 return Reason.RUNTIME_CLASS
         return None
 
-    def _spread_domains(
-        self, shape: PodShape, constraint: TopologySpreadConstraint, term: TermId
-    ) -> _Domains:
-        """Matching pods by domain, and the domains that count for the global minimum.
+    def dynamic(self, shape: PodShape, target: Bin) -> Reason | None:
+        """Why ports or other pods keep the pod off now; resources are not looked at.
 
-        A domain counts if one of its nodes has every topology key of the pod's
-        constraints and passes the policies (Honor: node affinity and selector;
-        taints only where asked). So do the pods: those on excluded nodes do not.
+        The bin may be one that is only tried out and in no column.
         """
-        group = (shape.key, term)
-        cached = self._domains.get(group)
-        if cached is not None and cached[0] == self._fleet.version:
-            return cached[1]
-        counts: dict[str, int] = {}
-        for name, domain in self._counted_nodes(shape, constraint, group):
-            counts[domain] = counts.get(domain, 0) + self._fleet.topology.on_node(term, name)
-        found = _Domains(counts, min(counts.values(), default=0))
-        self._domains[group] = (self._fleet.version, found)
-        return found
+        rules, labels = self._fleet.classes.of(shape).rules, target.labels
+        for address, protocol, port in shape.host_ports:
+            if self._fleet.ports.of(protocol, port).taken_at(target.slot, address):
+                return Reason.HOST_PORT
+        for (spread, own), constraint in zip(rules.even, shape.spread, strict=True):
+            if constraint.topology_key not in labels:
+                return Reason.SPREAD
+            allowed = (
+                bool(spread.allowed(own)[target.slot])
+                if target.slot >= 0
+                else spread.allowed_new(labels, own, eligible=True)
+            )
+            if not allowed:
+                return Reason.SPREAD
+        if rules.near and not self._near_one(rules, target):
+            return Reason.AFFINITY
+        if any(counter.in_domain(labels) for counter in (*rules.apart, *rules.pods.avoiders)):
+            return Reason.ANTI_AFFINITY
+        return None
 
-    def _counted_nodes(
-        self, shape: PodShape, constraint: TopologySpreadConstraint, group: tuple[str, TermId]
-    ) -> list[tuple[str, str]]:
-        """(node, domain) of every node that a constraint counts."""
-        cached = self._counted.get(group)
-        if cached is not None and cached[0] == self._fleet.bins_version:
-            return cached[1]
-        keys = [c.topology_key for c in shape.spread]
-        nodes = []
-        for target in self._fleet.bins.values():
-            labels = target.labels
-            if any(key not in labels for key in keys):
-                continue
-            if constraint.node_affinity_policy == "Honor" and not _selected(shape, target):
-                continue
-            if (
-                constraint.node_taints_policy == "Honor"
-                and untolerated(target.taints, shape.tolerations) is not None
-            ):
-                continue
-            nodes.append((target.name, labels[constraint.topology_key]))
-        self._counted[group] = (self._fleet.bins_version, nodes)
-        return nodes
-
-    def _spread_allows(self, shape: PodShape, target: Bin) -> bool:
-        if any(c.topology_key not in target.labels for c in shape.spread):
+    def _near_one(self, rules: Rules, target: Bin) -> bool:
+        counts = [counter.in_domain(target.labels) for counter in rules.near]
+        if any(count is None for count in counts):
             return False
-        terms = self._fleet.topology.spread(shape)
-        for constraint, (key, term) in zip(shape.spread, terms, strict=True):
-            domain = target.labels[key]
-            domains = self._spread_domains(shape, constraint, term)
-            # A VM only tried out may be the first of its domain.
-            known = domain in domains.counts
-            least = domains.least if known else 0
-            number = len(domains.counts) + (0 if known else 1)
-            if constraint.min_domains is not None and number < constraint.min_domains:
-                least = 0
-            own = selector_matches(constraint.label_selector, shape.labels)
-            if domains.counts.get(domain, 0) + own - least > constraint.max_skew:
-                return False
-        return True
-
-    def _affinity_met(self, shape: PodShape, target: Bin, *, already_there: bool) -> bool:
-        """Whether what the pod must be near is near; it itself, once placed, does not count."""
-        topology = self._fleet.topology
-        terms = topology.affinity(shape)
-        if any(key not in target.labels for key, _ in terms):
-            return False
-        # The terms select the same pods, so one answers for all whether it selects this one.
-        itself = topology.matches(terms[0][1], shape)
-        own = 1 if already_there and itself else 0
-        if all(topology.by_domain(term)[target.labels[key]] > own for key, term in terms):
+        if all(counts):
             return True
-        # The first pod of a group that wants to be near itself may go anywhere.
-        return itself and all(topology.by_domain(term).total() == own for _, term in terms)
+        return rules.near_itself and not any(counter.total for counter in rules.near)
+
+    # ----- the picture as a whole
+
+    def unsettled(self) -> Iterator[str]:
+        """Keys of pods whose own rules the final picture breaks.
+
+        Either their domain holds too many of them, or what they must be near is elsewhere.
+        """
+        for rules, slots in self.unsettled_slots():
+            for target in self._fleet.at(slots):
+                for key in sorted(target.pods):
+                    if self._fleet.classes.of(target.pods[key]).rules is rules:
+                        yield key
+
+    def unsettled_slots(self) -> Iterator[tuple[Rules, Ints]]:
+        """The same as rules, and VMs that hold pods with them which are not as they ask."""
+        for rules in self._fleet.classes.rules():
+            if not rules.placed:
+                continue
+            slots = np.array(sorted(s for s, number in rules.placed.items() if number), np.int64)
+            if not len(slots):
+                continue
+            bad = np.zeros(len(slots), np.bool_)
+            for spread, _ in rules.even:
+                bad |= spread.uneven(slots)
+            if rules.near:
+                bad |= ~self._still_near(rules, slots)
+            if bad.any():
+                yield rules, slots[bad]
+
+    def _still_near(self, rules: Rules, slots: Ints) -> Bools:
+        """Which pods with these rules are near others; they themselves do not count."""
+        own = 1 if rules.near_itself else 0
+        mask = np.ones(len(slots), np.bool_)
+        for counter in rules.near:
+            mask &= counter.at_slots()[slots] > own
+        if own and all(counter.total == own for counter in rules.near):
+            mask[:] = True
+        return mask
+
+    # ----- why not
+
+    def tally(self, kind: PodClass, apart: Bools | None = None) -> Tally[Reason]:
+        """Of all VMs, how many do not take the pod for which reason."""
+        fleet, nodes = self._fleet, kind.rules.nodes
+        left = fleet.columns.is_open.copy()
+        reasons: Tally[Reason] = Tally()
+
+        def strike(reason: Reason, passes: Bools) -> None:
+            failing = int(np.count_nonzero(left & ~passes))
+            if failing:
+                reasons[reason] += failing
+                np.logical_and(left, passes, out=left)
+
+        nothing = np.zeros(len(left), np.bool_)
+        if kind.shape.not_modelled:
+            strike(Reason.NOT_MODELLED, nothing)
+        elif kind.shape.blocked:
+            strike(Reason.VOLUME, nothing)
+        elif left.any():
+            if apart is not None:
+                strike(Reason.REDUNDANCY, apart)
+            if not fleet.columns.takes.all():
+                self._strike_closed(left, reasons)
+            strike(Reason.NODE_SELECTOR, nodes.selected())
+            strike(Reason.TAINTS, nodes.tolerated())
+            if kind.shape.runtime_class:
+                strike(Reason.RUNTIME_CLASS, nodes.offered())
+            if left.any():
+                room = self.room(kind)
+                for slot in np.flatnonzero(left & ~room).tolist()[:_LOOKED_AT]:
+                    reason = resources_reason(fleet.by_slot[slot], kind.shape.requests)
+                    reasons[reason or Reason.RESOURCES] += 1
+                    left[slot] = False
+                strike(Reason.RESOURCES, room)
+            for slot in np.flatnonzero(left).tolist()[:_LOOKED_AT]:
+                reason = self.dynamic(kind.shape, fleet.by_slot[slot])
+                if reason is not None:
+                    reasons[reason] += 1
+                    left[slot] = False
+            others = self.others(kind.rules)
+            if others is not None:
+                strike(_main_rule(kind.rules), others)
+        return reasons
+
+    def _strike_closed(self, left: Bools, reasons: Tally[Reason]) -> None:
+        for slot in np.flatnonzero(left & ~self._fleet.columns.takes).tolist():
+            vm = self._fleet.by_slot[slot].vm
+            lost = vm is not None and (vm.lost or not vm.ready)
+            reasons[Reason.NOT_READY if lost else Reason.UNSCHEDULABLE] += 1
+            left[slot] = False
 
 
-def _selected(shape: PodShape, target: Bin) -> bool:
-    return all(
-        target.labels.get(key) == value for key, value in shape.node_selector.items()
-    ) and node_selector_matches(shape.node_affinity, target.labels, target.name)
+_LOOKED_AT = 8
+"""VMs that are looked at one by one for the exact reason; further ones share the usual one."""
 
 
-def _port_taken(shape: PodShape, target: Bin) -> bool:
-    wild = {"", "0.0.0.0"}
-    for placed in target.pods.values():
-        for address, protocol, port in placed.host_ports:
-            for wanted_address, wanted_protocol, wanted_port in shape.host_ports:
-                if (port, protocol) != (wanted_port, wanted_protocol):
-                    continue
-                if address == wanted_address or address in wild or wanted_address in wild:
-                    return True
-    return False
+def _both(one: Bools | None, other: Bools) -> Bools:
+    return other if one is None else one & other
+
+
+def _main_rule(rules: Rules) -> Reason:
+    if rules.even:
+        return Reason.SPREAD
+    if rules.near:
+        return Reason.AFFINITY
+    return Reason.HOST_PORT if rules.shape.host_ports and not rules.apart else Reason.ANTI_AFFINITY
 
 
 def places_left(target: Bin) -> int:
@@ -228,13 +306,7 @@ def places_left(target: Bin) -> int:
 
 def extended_fit(target: Bin, requests: Resources) -> bool:
     """Whether extended resources, berths among them, suffice."""
-    for name, amount in requests.extended.items():
-        if not amount:
-            continue
-        have = target.berths_max if name == names.BERTHS else target.extended.get(name)
-        if target.extended_used.get(name, 0) + amount > (have or 0):
-            return False
-    return True
+    return all(amount <= target.left(name) for name, amount in requests.extended.items() if amount)
 
 
 def resources_reason(target: Bin, requests: Resources) -> Reason | None:
@@ -256,20 +328,29 @@ def resources_reason(target: Bin, requests: Resources) -> Reason | None:
     return Reason.LOAD_LINE if within_vm else Reason.RESOURCES
 
 
-def growth_needed(target: Bin, requests: Resources, extra_pod: bool = True) -> Size | None:
+def growth_needed(
+    fleet: Fleet, target: Bin, requests: Resources, extra_pods: int = 1
+) -> Size | None:
     """The smallest size at which so much more goes under the line; None if no size does.
 
-    Neither CPU nor memory is ever less than it is now.
+    ``requests`` are those of all ``extra_pods`` together. Neither CPU nor memory is ever
+    less than it is now.
     """
     if target.pool is None:
         return None
-    if extra_pod and (places_left(target) < 1 or not extended_fit(target, requests)):
+    sizes = fleet.sizes[target.pool.name]
+    pods = len(target.pods) + extra_pods
+    if not target.new and extra_pods and pods > target.max_pods:
         return None
-    size = smallest_size(
-        target.pool.spec,
+    if extra_pods and not extended_fit(target, requests):
+        return None
+    size = sizes.smallest(
         target.cpu_used + requests.cpu,
         target.memory_used + requests.memory,
+        pods if target.new else 0,
     )
     if size is None:
         return None
+    if sizes.memory_per_cpu is not None:
+        return size if size.cpu >= target.cpu else target.size
     return Size(cpu=max(size.cpu, target.cpu), memory=max(size.memory, target.memory))

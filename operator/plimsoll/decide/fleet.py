@@ -2,18 +2,25 @@
 
 A plan is worked out on this mutable model and only then written down; nothing
 outside ``decide`` ever sees it. Units: CPU in millicores, memory in bytes.
+What is asked of many VMs at once is kept in step in ``columns``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Phase
-from plimsoll.api.vmpool import VMPoolSpec
-from plimsoll.decide.plan import Size
+from plimsoll.decide.classes import Classes, PodClass
+from plimsoll.decide.columns import NO_LIMIT, UNLIMITED_PREFIX, Columns, Ints
+from plimsoll.decide.plan import Refusal, Size
+from plimsoll.decide.ports import Ports
+from plimsoll.decide.sizes import Sizes
 from plimsoll.decide.topology import Topology
 from plimsoll.world.snapshot import (
     Host,
@@ -31,7 +38,7 @@ IN_FLIGHT = frozenset({Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOI
 LEAVING = frozenset({Phase.DRAINING, Phase.DELETING})
 
 
-@dataclass
+@dataclass(slots=True)
 class HostRoom:
     """What a host has left for VMs. None in both: no inventory, room without end."""
 
@@ -51,7 +58,7 @@ class HostRoom:
             self.memory_free -= memory
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class Bin:
     """One VM, existing or to be launched, and what is in it."""
 
@@ -76,6 +83,8 @@ class Bin:
     line_percent: int
     accepts: bool
     """Takes new pods: joining or Ready, not cordoned, not leaving, not lost."""
+    slot: int = -1
+    """Index in the fleet's columns; -1: it was never opened."""
     cpu_used: int = 0
     memory_used: int = 0
     extended_used: dict[str, int] = field(default_factory=dict)
@@ -84,8 +93,12 @@ class Bin:
     """Pods whose requests this plan changes: what they take instead of their shape's."""
     terminating: set[str] = field(default_factory=set)
     """Those of its pods that are on their way out."""
-    freed: int = 0
-    """Grows whenever there may be more room, so that a remembered "full" is not believed."""
+    line_cpu: int = 0
+    """Requests that its load line allows."""
+    line_memory: int = 0
+
+    def __post_init__(self) -> None:
+        self.draw_line()
 
     @property
     def new(self) -> bool:
@@ -102,12 +115,8 @@ class Bin:
         return self.vm is not None and (self.vm.retiring or self.vm.phase in LEAVING)
 
     @property
-    def line_cpu(self) -> int:
-        return self.allocatable_cpu * self.line_percent // 100
-
-    @property
-    def line_memory(self) -> int:
-        return self.allocatable_memory * self.line_percent // 100
+    def size(self) -> Size:
+        return Size(cpu=self.cpu, memory=self.memory)
 
     @property
     def berths_used(self) -> int:
@@ -115,6 +124,16 @@ class Bin:
 
     def over_line(self) -> bool:
         return self.cpu_used > self.line_cpu or self.memory_used > self.line_memory
+
+    def has(self, name: str) -> int:
+        """How much it has of an extended resource, whatever is used."""
+        if name == names.BERTHS:
+            return self.berths_max or 0
+        return self.extended.get(name, NO_LIMIT if name.startswith(UNLIMITED_PREFIX) else 0)
+
+    def left(self, name: str) -> int:
+        """What is left of an extended resource."""
+        return self.has(name) - self.extended_used.get(name, 0)
 
     def requests(self, key: str) -> Resources:
         """What the pod takes from this bin."""
@@ -128,36 +147,38 @@ class Bin:
         as_large = f"{shape.key}@{taken.cpu}/{taken.memory}"
         return msgspec.structs.replace(shape, key=as_large, requests=taken)
 
-    def set_size(self, size: Size) -> None:
+    def set_size(self, size: Size, max_pods: int | None = None) -> None:
         """Changes the VM's size; what the system keeps stays what it is."""
         self.allocatable_cpu += size.cpu - self.cpu
         self.allocatable_memory += size.memory - self.memory
         self.cpu, self.memory = size.cpu, size.memory
+        if max_pods is not None:
+            self.max_pods = max_pods
+        self.draw_line()
+
+    def draw_line(self) -> None:
+        self.line_cpu = self.allocatable_cpu * self.line_percent // 100
+        self.line_memory = self.allocatable_memory * self.line_percent // 100
 
 
-def smallest_size(spec: VMPoolSpec, need_cpu: int, need_memory: int) -> Size | None:
-    """The smallest size of a pool's VM whose load line holds so many requests.
+class Census:
+    """How many VMs of one pool there are, those leaving left out."""
 
-    ``need_cpu`` and ``need_memory`` are the requests of everything on the VM;
-    None when even the largest size is too small.
-    """
-    line = spec.density.load_line_percent
-    reserved = spec.density.reserved
+    def __init__(self) -> None:
+        self.total = 0
+        self.by_host: Counter[str] = Counter()
+        self.by_zone: Counter[str] = Counter()
+        self.first_number = 1
+        """No smaller number is free for the name of a new VM."""
 
-    def steps(need: int, kept: int, low: int, high: int, step: int) -> int | None:
-        # line * (size - kept) / 100 >= need, sizes are low + n * step
-        wanted = -(-need * 100 // line) + kept
-        size = low if wanted <= low else low + -(-(wanted - low) // step) * step
-        return size if size <= high else None
+    def add(self, target: Bin, number: int) -> None:
+        """So many more VMs like this one."""
+        self.total += number
+        self.by_host[target.host] += number
+        self.by_zone[target.zone] += number
 
-    cpu_range, memory_range = spec.size.cpu, spec.size.memory
-    cpu = steps(
-        need_cpu, reserved.cpu, cpu_range.min * 1000, cpu_range.max * 1000, cpu_range.step * 1000
-    )
-    memory = steps(
-        need_memory, reserved.memory, memory_range.min, memory_range.max, memory_range.step
-    )
-    return None if cpu is None or memory is None else Size(cpu=cpu, memory=memory)
+
+Undo = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Fleet:
@@ -166,19 +187,38 @@ class Fleet:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.pools = {pool.name: pool for pool in snapshot.pools}
+        self.sizes = {pool.name: Sizes.of(pool.spec) for pool in snapshot.pools}
         self.hypervisors = {h.name: h for h in snapshot.hypervisors}
-        self.topology = Topology(snapshot.namespaces)
+        self.by_slot: list[Bin] = []
+        self.columns = Columns(
+            len(snapshot.vms),
+            lambda slot: self.by_slot[slot].labels,
+            lambda slot, name: self.by_slot[slot].left(name),
+        )
+        self.node_names = self.columns.values(lambda slot: self.by_slot[slot].name)
+        self.taints = self.columns.values(lambda slot: self.by_slot[slot].taints or None)
+        self.pool_of = self.columns.values(lambda slot: _pool_name(self.by_slot[slot]))
+        self.hosts = self.columns.values(
+            lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
+        )
+        self.topology = Topology(snapshot.namespaces, self.columns)
+        self.ports = Ports()
+        self.classes = Classes(self)
         self.bins: dict[str, Bin] = {}
         self.names = {vm.name for vm in snapshot.vms}
         """Of all VMs, those to be launched and those to be retired included."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
+        self.census = {name: Census() for name in self.pools}
+        self.standing: dict[str, Refusal | None] = {}
+        """Remembered by ``guards.pool_stands_still``: why a pool stands still, by name."""
         self.version = 0
         """Grows with every change, so that what was derived can be remembered."""
         self.bins_version = 0
         """Grows when bins come or go."""
         self.kept_promises: tuple[int, tuple[str, ...]] | None = None
         """Remembered by ``survival.kept``: (version, pools)."""
+        self._journal: list[Undo] | None = None
         self._by_pool: dict[str, list[Bin]] = {}
         self._by_pool_version = -1
         for hypervisor in snapshot.hypervisors:
@@ -188,9 +228,7 @@ class Fleet:
                 )
         for vm in snapshot.vms:
             self._add_existing(vm)
-        for pod in snapshot.pods:
-            if pod.node is not None and pod.node in self.bins:
-                self.put(pod.key, pod.shape, self.bins[pod.node], pod.terminating)
+        self._put_bound(snapshot.pods)
 
     def hosts_known(self, hypervisor: Hypervisor) -> bool:
         return hypervisor.hosts is not None
@@ -202,48 +240,186 @@ class Fleet:
             return HostRoom(None, None, None)
         return self.rooms.get((hypervisor, host)) or HostRoom(None, 0, 0)
 
+    # ----- pods
+
     def put(self, key: str, shape: PodShape, target: Bin, terminating: bool = False) -> None:
         """Puts a pod into a bin, whether it fits or not."""
+        self.put_all((key,), self.classes.of(shape), target, terminating)
+
+    def put_all(
+        self, keys: Sequence[str], kind: PodClass, target: Bin, terminating: bool = False
+    ) -> None:
+        """Puts pods of one class into a bin, whether they fit or not."""
         self.version += 1
-        target.pods[key] = shape
-        self.where[key] = target.name
-        self._use(target, shape.requests, 1)
+        name = target.name
+        for key in keys:
+            target.pods[key] = kind.shape
+            self.where[key] = name
         if terminating:
-            target.terminating.add(key)
-        self.topology.add(shape, target.name, target.labels, 1, terminating)
+            target.terminating.update(keys)
+        self._use(target, kind.shape.requests, len(keys))
+        kind.place(target.slot, len(keys), terminating)
+        if self._journal is not None:
+            self._journal.append((self._unput, (keys, kind, target, terminating)))
 
     def take(self, key: str) -> Bin:
         """Takes a pod out of its bin and returns the bin."""
-        self.version += 1
-        source = self.bins[self.where.pop(key)]
-        source.freed += 1
-        self._use(source, source.requests(key), -1)
-        source.resized.pop(key, None)
-        terminating = key in source.terminating
-        source.terminating.discard(key)
-        self.topology.add(source.pods.pop(key), source.name, source.labels, -1, terminating)
+        source = self.bins[self.where[key]]
+        self._take(key, source)
         return source
 
     def resize_pod(self, key: str, requests: Resources) -> None:
         """Changes what a pod takes from its bin."""
         target = self.bins[self.where[key]]
-        self.version += 1
-        target.freed += 1
-        self._use(target, target.requests(key), -1)
-        target.resized[key] = requests
-        self._use(target, requests, 1)
+        before = target.resized.get(key)
+        self._resize_pod(key, target, requests)
+        if self._journal is not None:
+            self._journal.append((self._resize_pod, (key, target, before)))
+
+    # ----- bins
 
     def resize_bin(self, target: Bin, size: Size) -> None:
         """Changes a VM's size and takes the difference from its host."""
-        self.room(target.hypervisor, target.host).take(
-            size.cpu - target.cpu, size.memory - target.memory
-        )
-        target.set_size(size)
-        self.version += 1
-        target.freed += 1
+        if self._journal is not None:
+            self._journal.append((self._resize_bin, (target, target.size)))
+        self._resize_bin(target, size)
+
+    def set_accepts(self, target: Bin, accepts: bool) -> None:
+        """Whether a bin takes new pods."""
+        if target.accepts != accepts:
+            if self._journal is not None:
+                self._journal.append((self._set_accepts, (target, target.accepts)))
+            self._set_accepts(target, accepts)
 
     def open(self, target: Bin) -> None:
         """Adds a bin and takes its size from its host."""
+        self._open(target)
+        if self._journal is not None:
+            self._journal.append((self._close, (target,)))
+
+    def close(self, name: str) -> Bin:
+        """Removes an empty bin and gives its size back to its host."""
+        gone = self.bins[name]
+        self._close(gone)
+        if self._journal is not None:
+            self._journal.append((self._open, (gone,)))
+        return gone
+
+    def of_pool(self, pool: str) -> list[Bin]:
+        """The pool's bins that are there to stay, in the order in which they were opened."""
+        if self._by_pool_version != self.bins_version:
+            self._by_pool = {name: [] for name in self.pools}
+            for target in self.bins.values():
+                if target.pool is not None and not target.leaving:
+                    self._by_pool[target.pool.name].append(target)
+            for bins in self._by_pool.values():
+                bins.sort(key=_by_slot)
+            self._by_pool_version = self.bins_version
+        return self._by_pool.get(pool, [])
+
+    def at(self, slots: Ints) -> list[Bin]:
+        """The bins in these slots."""
+        return [self.by_slot[slot] for slot in slots.tolist()]
+
+    def pods_of(self, pods: dict[str, Pod], target: Bin) -> list[Pod]:
+        """The snapshot's pods in a bin, by key."""
+        return [pods[key] for key in sorted(target.pods) if key in pods]
+
+    # ----- trying out
+
+    def mark(self) -> int:
+        """Begins to note what is done, so that ``rollback`` can take it back; answers a mark.
+
+        Marks nest; the outermost must end in ``rollback`` to it or in ``forget``.
+        """
+        if self._journal is None:
+            self._journal = []
+        return len(self._journal)
+
+    def rollback(self, mark: int) -> None:
+        """Takes back everything since the mark, last first."""
+        journal = self._journal
+        assert journal is not None
+        self._journal = None
+        while len(journal) > mark:
+            undo, arguments = journal.pop()
+            undo(*arguments)
+        self._journal = journal if mark else None
+
+    def commit(self, mark: int) -> None:
+        """Keeps what was done since the mark; an outer mark can still take it back."""
+        if mark == 0:
+            self._journal = None
+
+    # ----- the same without notes
+
+    def _unput(self, keys: Sequence[str], kind: PodClass, target: Bin, terminating: bool) -> None:
+        self.version += 1
+        for key in keys:
+            del target.pods[key]
+            del self.where[key]
+        if terminating:
+            target.terminating.difference_update(keys)
+        self._use(target, kind.shape.requests, -len(keys))
+        kind.place(target.slot, -len(keys), terminating)
+
+    def _take(self, key: str, source: Bin) -> None:
+        self.version += 1
+        del self.where[key]
+        requests = source.resized.pop(key, None)
+        shape = source.pods.pop(key)
+        terminating = key in source.terminating
+        source.terminating.discard(key)
+        self._use(source, requests or shape.requests, -1)
+        kind = self.classes.of(shape)
+        kind.place(source.slot, -1, terminating)
+        if self._journal is not None:
+            self._journal.append((self._untake, (key, kind, source, terminating, requests)))
+
+    def _untake(
+        self,
+        key: str,
+        kind: PodClass,
+        source: Bin,
+        terminating: bool,
+        requests: Resources | None,
+    ) -> None:
+        self.put_all((key,), kind, source, terminating)
+        if requests is not None:
+            self._resize_pod(key, source, requests)
+
+    def _resize_pod(self, key: str, target: Bin, requests: Resources | None) -> None:
+        self.version += 1
+        before = target.requests(key)
+        if requests is None:
+            target.resized.pop(key, None)
+        else:
+            target.resized[key] = requests
+        after = target.requests(key)
+        target.cpu_used -= before.cpu
+        target.memory_used -= before.memory
+        _use_extended(target, before, -1)
+        self._use(target, after, 1)
+
+    def _resize_bin(self, target: Bin, size: Size) -> None:
+        self.version += 1
+        self.room(target.hypervisor, target.host).take(
+            size.cpu - target.cpu, size.memory - target.memory
+        )
+        pods = None
+        if target.vm is None and target.pool is not None:
+            pods = self.sizes[target.pool.name].pods(size.cpu)
+        target.set_size(size, pods)
+        self._show_size(target)
+        self._show(target)
+
+    def _set_accepts(self, target: Bin, accepts: bool) -> None:
+        self.version += 1
+        target.accepts = accepts
+        self.columns.takes[target.slot] = accepts and target.name in self.bins
+        self.columns.takes_version += 1
+
+    def _open(self, target: Bin) -> None:
         self.version += 1
         self.bins_version += 1
         self.bins[target.name] = target
@@ -251,36 +427,87 @@ class Fleet:
         room = self.room(target.hypervisor, target.host)
         room.take(target.cpu, target.memory)
         room.vms += 1
+        columns = self.columns
+        if target.slot < 0:
+            target.slot = columns.open()
+            self.by_slot.append(target)
+            columns.extend_values()
+        columns.is_open[target.slot] = True
+        columns.is_new[target.slot] = target.vm is None
+        columns.takes[target.slot] = target.accepts
+        columns.takes_version += 1
+        columns.open_version += 1
+        self._show_size(target)
+        self._show(target)
+        self._count(target, 1)
 
-    def close(self, name: str) -> Bin:
-        """Removes an empty bin and gives its size back to its host."""
+    def _close(self, target: Bin) -> None:
         self.version += 1
         self.bins_version += 1
-        gone = self.bins.pop(name)
-        room = self.room(gone.hypervisor, gone.host)
-        room.take(-gone.cpu, -gone.memory)
+        del self.bins[target.name]
+        if target.vm is None:
+            self.names.discard(target.name)
+            if target.pool is not None:
+                self.census[target.pool.name].first_number = 1
+        room = self.room(target.hypervisor, target.host)
+        room.take(-target.cpu, -target.memory)
         room.vms -= 1
-        return gone
+        columns = self.columns
+        columns.is_open[target.slot] = columns.takes[target.slot] = False
+        columns.takes_version += 1
+        columns.open_version += 1
+        self._count(target, -1)
 
-    def of_pool(self, pool: str) -> list[Bin]:
-        """The pool's bins that are there to stay, by name."""
-        if self._by_pool_version != self.bins_version:
-            self._by_pool = {}
-            for _, target in sorted(self.bins.items()):
-                if target.pool is not None and not target.leaving:
-                    self._by_pool.setdefault(target.pool.name, []).append(target)
-            self._by_pool_version = self.bins_version
-        return self._by_pool.get(pool, [])
+    def _count(self, target: Bin, number: int) -> None:
+        if target.pool is not None and not target.leaving:
+            self.census[target.pool.name].add(target, number)
 
-    def pods_of(self, pods: dict[str, Pod], target: Bin) -> list[Pod]:
-        """The snapshot's pods in a bin, by key."""
-        return [pods[key] for key in sorted(target.pods) if key in pods]
+    def _show_size(self, target: Bin) -> None:
+        self.columns.cpu[target.slot] = target.cpu
+        self.columns.memory[target.slot] = target.memory
 
-    def _use(self, target: Bin, requests: Resources, sign: int) -> None:
-        target.cpu_used += sign * requests.cpu
-        target.memory_used += sign * requests.memory
-        for name, amount in requests.extended.items():
-            target.extended_used[name] = target.extended_used.get(name, 0) + sign * amount
+    def _use(self, target: Bin, requests: Resources, number: int) -> None:
+        target.cpu_used += number * requests.cpu
+        target.memory_used += number * requests.memory
+        if requests.extended:
+            _use_extended(target, requests, number)
+        self._show(target)
+
+    def _show(self, target: Bin) -> None:
+        """Brings the columns up to date for one bin."""
+        columns, slot = self.columns, target.slot
+        line_cpu, line_memory = target.line_cpu, target.line_memory
+        cpu_used, memory_used = target.cpu_used, target.memory_used
+        pods = len(target.pods)
+        columns.cpu_used[slot] = cpu_used
+        columns.memory_used[slot] = memory_used
+        columns.pods[slot] = pods
+        columns.cpu_left[slot] = line_cpu - cpu_used
+        columns.memory_left[slot] = line_memory - memory_used
+        columns.pods_left[slot] = target.max_pods - pods
+        cpu_share = cpu_used / line_cpu if line_cpu > 0 else 1.0
+        memory_share = memory_used / line_memory if line_memory > 0 else 1.0
+        columns.fullness[slot] = cpu_share if cpu_share > memory_share else memory_share
+        if columns.has_extended:
+            columns.reset_extended(slot)
+
+    def _put_bound(self, pods: Iterable[Pod]) -> None:
+        """Bound pods, those of a class on a VM at once."""
+        together: dict[tuple[str, str, bool], list[str]] = {}
+        shapes: dict[str, PodShape] = {}
+        for pod in pods:
+            node = pod.node or pod.nominated
+            if node is not None and node in self.bins:
+                shape = pod.shape
+                shapes[shape.key] = shape
+                group = (node, shape.key, pod.terminating)
+                keys = together.get(group)
+                if keys is None:
+                    together[group] = [pod.key]
+                else:
+                    keys.append(pod.key)
+        for (node, shape_key, terminating), keys in together.items():
+            self.put_all(keys, self.classes.of(shapes[shape_key]), self.bins[node], terminating)
 
     def _add_existing(self, vm: Vm) -> None:
         pool = self.pools.get(vm.pool) if vm.pool is not None else None
@@ -312,6 +539,20 @@ class Fleet:
                 and not vm.lost,
             )
         )
+
+
+def _by_slot(target: Bin) -> int:
+    return target.slot
+
+
+def _pool_name(target: Bin) -> str | None:
+    return target.pool.name if target.pool is not None else None
+
+
+def _use_extended(target: Bin, requests: Resources, number: int) -> None:
+    used = target.extended_used
+    for name, amount in requests.extended.items():
+        used[name] = used.get(name, 0) + number * amount
 
 
 def _berths_max(vm: Vm, pool: Pool | None) -> int | None:

@@ -24,7 +24,16 @@ ok-total-unready-count).
 
 
 def pool_stands_still(fleet: Fleet, pool: Pool) -> Refusal | None:
-    """Reasons for which a pool is neither grown nor thinned out."""
+    """Reasons for which a pool is neither grown nor thinned out.
+
+    They lie in the snapshot, not in the plan, so each pool is looked at once.
+    """
+    if pool.name not in fleet.standing:
+        fleet.standing[pool.name] = _stands_still(fleet, pool)
+    return fleet.standing[pool.name]
+
+
+def _stands_still(fleet: Fleet, pool: Pool) -> Refusal | None:
     subject = f"vmpool/{pool.name}"
     if pool.problem:
         return Refusal(guard=Reason.POOL_PROBLEM, subject=subject, message=pool.problem)
@@ -99,7 +108,7 @@ def launch(fleet: Fleet, pool: Pool, now: float) -> Refusal | None:
             subject=subject,
             message=f"launches failed; the next try is in {pool.launch_blocked_until - now:.0f} s",
         )
-    count = len(fleet.of_pool(pool.name))
+    count = fleet.census[pool.name].total
     if pool.spec.replicas is not None and count >= pool.spec.replicas:
         return Refusal(
             guard=Reason.REPLICAS_FIXED,
@@ -192,7 +201,7 @@ def retire(
     if vm.held:
         return Refusal(guard=Reason.HELD, subject=subject, message=vm.held)
     spec = pool.spec
-    count = len(fleet.of_pool(pool.name))
+    count = fleet.census[pool.name].total
     most = spec.nodes.max if spec.replicas is None else spec.replicas
     least = spec.nodes.min if spec.replicas is None else spec.replicas
     if count <= least:

@@ -1,33 +1,28 @@
-"""Finding a place for a pod: on a VM as it is, on a VM made larger, on a new VM.
+"""Finding places for pods: on a VM as it is, on a VM made larger, on a new VM.
 
 The order is the design's order of levers (Load, Grow, Launch). New VMs start as
 small as their first pod allows and grow with what is put in, so that each is
-sized to its contents.
+sized to its contents. Pods of one class are placed together where nothing but
+their size matters; where their own rules spread them, one after the other.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter as Tally
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from plimsoll.decide import cost, guards, launching, survival, wording
-from plimsoll.decide.filters import Filters, growth_needed, resources_reason
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
+import numpy as np
+
+from plimsoll.decide import cost, growing, guards, launching, wording
+from plimsoll.decide.classes import PodClass, Rules
+from plimsoll.decide.columns import Bools
+from plimsoll.decide.filters import Filters
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
+from plimsoll.decide.growing import Growing
 from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
+from plimsoll.decide.preferring import Apart, Preference, Wishes, wishes_of
 from plimsoll.world.snapshot import PodShape, Resources
-
-Preference = Callable[[Bin], tuple[int, ...]]
-"""Orders bins before fullness does; smaller is better."""
-
-
-class Apart(NamedTuple):
-    """Where a replica must go if it can, because all others may be lost together."""
-
-    allows: Callable[[Bin], bool]
-    why: str
-
 
 EXISTING = "existing VMs"
 
@@ -51,6 +46,20 @@ class Story:
     """Further pods for which it grew once more."""
 
 
+@dataclass
+class _Search:
+    """One search for places, for pods of one class."""
+
+    kind: PodClass
+    prefer: Preference | None
+    apart: Apart | None
+    wishes: Wishes | None
+    alone: bool
+    """A place for one changes the places for the next."""
+    rejected: tuple[Rejected, ...] | None = None
+    """Why no VM takes them as it is; worked out once."""
+
+
 class Placer:
     """Puts pods into a fleet, lever by lever, and remembers why."""
 
@@ -58,14 +67,15 @@ class Placer:
         self.fleet = fleet
         self.filters = filters
         self.now = now
+        self.growing = Growing(fleet, filters)
         self.grown: dict[str, Story] = {}
         self.launched: dict[str, Story] = {}
         self.refusals: dict[tuple[Reason, str], Refusal] = {}
-        self._full: dict[str, dict[str, tuple[int, Reason]]] = {}
-        """By pod shape and bin: why it was full, and its ``freed`` then."""
-        self._hopeless: dict[str, Failure] = {}
+        self._wishes: dict[int, tuple[Rules, Wishes | None]] = {}
+        self._hopeless: dict[str, tuple[int | None, Failure]] = {}
         """Shapes for which no VM can be grown or launched. While pods are placed, hosts and
-        pools only fill up, so what was hopeless once is hopeless for the next pod alike."""
+        pools only fill up, so what was hopeless once is hopeless for the next pod alike;
+        where other pods matter, only until anything changes (the fleet's version)."""
         for target in list(fleet.bins.values()):
             self._expect_daemons(target)
 
@@ -76,139 +86,60 @@ class Placer:
         prefer: Preference | None = None,
         apart: Apart | None = None,
     ) -> Bin | Failure:
-        """Finds a place, making one if need be; apart from others if that can be had."""
-        if apart is not None:
-            found = self._find(key, shape, prefer, apart)
-            if isinstance(found, Bin):
-                return found
-        return self._find(key, shape, prefer, None)
+        """Finds a place for one pod, making one if need be; apart from others if that can be had.
 
-    def _find(
-        self, key: str, shape: PodShape, prefer: Preference | None, apart: Apart | None
-    ) -> Bin | Failure:
-        reasons: Counter[Reason] = Counter()
-        found = self.on_existing(shape, prefer, reasons, apart)
-        if found is not None:
-            self.fleet.put(key, shape, found)
-            return found
-        known = self._hopeless.get(shape.key)
-        if known is not None:
-            return known
-        rejected = self._not_loaded(reasons)
-        grown = self._by_growth(key, shape, prefer, rejected, apart)
-        if isinstance(grown, Bin):
-            return grown
-        rejected = (*rejected, *grown)
-        launched = self._by_launch(key, shape, prefer, rejected, apart)
-        if isinstance(launched, Bin):
-            return launched
-        why = {pool: message for pool, (_, message) in launched.items()}
-        if self.fleet.bins:
-            why[EXISTING] = wording.tally(reasons)
-        failure = Failure(reason=_main_reason(shape, launched, reasons), why=why)
-        if apart is None and not (shape.spread or shape.affinity or shape.anti_affinity):
-            self._hopeless[shape.key] = failure
-        return failure
+        Pods that are expendable get no place that is not there.
+        """
+        return self.place_all((key,), shape, prefer, apart)[0]
+
+    def place_all(
+        self,
+        keys: Sequence[str],
+        shape: PodShape,
+        prefer: Preference | None = None,
+        apart: Apart | None = None,
+    ) -> list[Bin | Failure]:
+        """As ``place``, for pods of one shape; answers in their order."""
+        kind = self.fleet.classes.of(shape)
+        found: list[Bin | Failure] = []
+        if apart is not None:
+            search = self._search(kind, prefer, apart)
+            found = [f for f in self._find_all(keys, search) if isinstance(f, Bin)]
+        if len(found) < len(keys):
+            found += self._find_all(keys[len(found) :], self._search(kind, prefer, None))
+        return found
 
     def on_existing(
-        self,
-        shape: PodShape,
-        prefer: Preference | None,
-        reasons: Counter[Reason],
-        apart: Apart | None = None,
+        self, shape: PodShape, prefer: Preference | None = None, apart: Apart | None = None
     ) -> Bin | None:
-        """The best VM that takes the pod as it is: preferred, then fullest, then by name."""
-        best: tuple[tuple[int, ...], float, str] | None = None
-        chosen: Bin | None = None
-        full = self._full.setdefault(shape.key, {})
-        for target in self.fleet.bins.values():
-            if apart is not None and not apart.allows(target):
-                reasons[Reason.REDUNDANCY] += 1
-                continue
-            known = full.get(target.name)
-            if known is not None and known[0] == target.freed:
-                reasons[known[1]] += 1
-                continue
-            reason = self.filters.static(shape, target)
-            if reason is None:
-                reason = resources_reason(target, shape.requests)
-                if reason is not None:
-                    full[target.name] = (target.freed, reason)
-                else:
-                    reason = self.filters.dynamic(shape, target)
-            if reason is not None:
-                reasons[reason] += 1
-                continue
-            rank = (prefer(target) if prefer else (), -_fullness(target), target.name)
-            if best is None or rank < best:
-                best, chosen = rank, target
-        return chosen
+        """The best VM that takes the pod as it is: preferred, then wished, then fullest."""
+        return self._as_is(self._search(self.fleet.classes.of(shape), prefer, apart))
 
     def grow_for(self, target: Bin, more: Resources, extra_pod: bool) -> Refusal | Size:
         """The size at which a VM takes so much more, if all guards agree; nothing is changed."""
-        size = self._growth(target, more, extra_pod)
-        return self._survivable(target, size) if isinstance(size, Size) else size
-
-    def _growth(self, target: Bin, more: Resources, extra_pod: bool) -> Refusal | Size:
-        """As ``grow_for``, but the survival promise is not looked at."""
-        subject = f"vm/{target.name}"
-        needed = growth_needed(target, more, extra_pod)
-        if needed is None:
-            return Refusal(
-                guard=Reason.AT_MAX_SIZE,
-                subject=subject,
-                message="even at its largest size it would be above its load line",
-            )
-        refusal = guards.grow(
-            self.fleet, target, needed.cpu > target.cpu, needed.memory > target.memory
-        )
-        if refusal is not None:
-            return refusal
-        room = self.fleet.room(target.hypervisor, target.host)
-        if not room.has(needed.cpu - target.cpu, needed.memory - target.memory):
-            return Refusal(
-                guard=Reason.NO_HOST_ROOM,
-                subject=subject,
-                message=f"host {target.host} has no room for {wording.size(needed)}",
-            )
-        return needed
+        size = self.growing.size_for(target, more, int(extra_pod))
+        return self.growing.survivable(target, size) if isinstance(size, Size) else size
 
     def grow(self, target: Bin, to: Size, story: Story) -> None:
         """Makes a VM larger."""
         if not target.new:
             known = self.grown.setdefault(target.name, story)
             if known.before is None:
-                known.before = Size(cpu=target.cpu, memory=target.memory)
+                known.before = target.size
         self.fleet.resize_bin(target, to)
 
     def launch_empty(self, pool: str, reason: str) -> Bin | Refusal:
         """One more VM of the pool, of the smallest size."""
-        outcome = self._launch(pool, None, None)
+        outcome = self._launch(pool, None)
         if isinstance(outcome, Bin):
             self.launched[outcome.name] = Story(reason=reason, rejected=())
             return outcome
         return Refusal(guard=outcome[0], subject=f"vmpool/{pool}", message=outcome[1])
 
-    def step(self, target: Bin, cpu: int, memory: int) -> bool:
-        """Changes a VM's size by so many steps; False if its pool or its host does not allow."""
-        assert target.pool is not None
-        cpus, bytes_ = target.pool.spec.size.cpu, target.pool.spec.size.memory
-        size = Size(
-            cpu=target.cpu + cpu * cpus.step * 1000, memory=target.memory + memory * bytes_.step
-        )
-        offered = (
-            cpus.min * 1000 <= size.cpu <= cpus.max * 1000
-            and bytes_.min <= size.memory <= bytes_.max
-        )
-        room = self.fleet.room(target.hypervisor, target.host)
-        if not offered or not room.has(size.cpu - target.cpu, size.memory - target.memory):
-            return False
-        self.fleet.resize_bin(target, size)
-        return True
-
     def launch_apart(self, key: str, shape: PodShape, apart: Apart) -> Bin | None:
         """A new VM for a pod that runs where it must not stay; the pod is not put there yet."""
-        launched = self._by_launch(key, shape, None, (), apart)
+        search = self._search(self.fleet.classes.of(shape), None, apart)
+        launched = self._by_launch(key, search)
         if not isinstance(launched, Bin):
             return None
         self.fleet.take(key)
@@ -221,82 +152,216 @@ class Placer:
         self.fleet.close(target.name)
         del self.launched[target.name]
 
+    def step(self, target: Bin, cpu: int, memory: int) -> bool:
+        """Changes a VM's size by so many steps; False if its pool or its host does not allow."""
+        assert target.pool is not None
+        sizes = self.fleet.sizes[target.pool.name]
+        more = cpu * sizes.cpu_step
+        size = Size(cpu=target.cpu + more, memory=target.memory + memory * sizes.memory_step)
+        if sizes.memory_per_cpu is not None:
+            size = Size(cpu=size.cpu, memory=target.memory + more // 1000 * sizes.memory_per_cpu)
+        room = self.fleet.room(target.hypervisor, target.host)
+        if (
+            size == target.size
+            or not sizes.offers(size)
+            or not room.has(size.cpu - target.cpu, size.memory - target.memory)
+        ):
+            return False
+        self.fleet.resize_bin(target, size)
+        return True
+
     def refuse(self, refusal: Refusal) -> None:
         """Notes that a guard kept something from happening."""
         self.refusals.setdefault((refusal.guard, refusal.subject), refusal)
 
-    def _survivable(self, target: Bin, needed: Size) -> Refusal | Size:
-        kept = survival.kept(self.fleet)
-        if not kept:
-            return needed
-        before = Size(cpu=target.cpu, memory=target.memory)
-        self.fleet.resize_bin(target, needed)
-        broken = survival.first_broken(self.fleet, kept)
-        self.fleet.resize_bin(target, before)
-        if broken:
-            return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
-        return needed
+    # ----- many pods
 
-    def _by_growth(
-        self,
-        key: str,
-        shape: PodShape,
-        prefer: Preference | None,
-        rejected: tuple[Rejected, ...],
-        apart: Apart | None,
-    ) -> Bin | tuple[Rejected, ...]:
-        options: list[tuple[tuple[int, ...], int, bool, float, str, Bin, Size]] = []
-        refused: list[Refusal] = []
-        for target in self.fleet.bins.values():
-            if target.pool is None or self.filters.static(shape, target) is not None:
-                continue
-            if apart is not None and not apart.allows(target):
-                continue
-            size = self._growth(target, shape.requests, extra_pod=True)
-            if isinstance(size, Refusal):
-                refused.append(size)
-                continue
-            if self.filters.dynamic(shape, target) is not None:
-                continue
-            price = cost.of_size(target.pool.spec, size.cpu, size.memory) - cost.of_size(
-                target.pool.spec, target.cpu, target.memory
-            )
-            rank = prefer(target) if prefer else ()
-            options.append(
-                (rank, price, not target.new, -_fullness(target), target.name, target, size)
-            )
-        choice: tuple[Bin, Size] | None = None
-        # Survival is dear to check, so only what would be chosen is checked.
-        for *_, target, size in sorted(options, key=lambda option: option[:5]):
-            checked = self._survivable(target, size)
-            if isinstance(checked, Size):
-                choice = (target, checked)
+    def _search(self, kind: PodClass, prefer: Preference | None, apart: Apart | None) -> _Search:
+        rules = kind.rules
+        known = self._wishes.get(id(rules))
+        if known is None:
+            known = self._wishes[id(rules)] = (rules, wishes_of(self.fleet, rules))
+        alone = (
+            not rules.free
+            or prefer is not None
+            or apart is not None
+            or known[1] is not None
+            or any(spread.carried for spread in rules.pods.spreads)
+        )
+        return _Search(kind, prefer, apart, known[1], alone)
+
+    def _find_all(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
+        found: list[Bin | Failure] = []
+        while len(found) < len(keys):
+            rest = keys[len(found) :]
+            placed = self._find(rest[:1] if search.alone else rest, search)
+            if isinstance(placed, Failure):
+                # What the first lacks, the others lack too: nothing has changed.
+                found += [placed] * len(rest)
                 break
+            found += placed
+        return found
+
+    def _find(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure] | Failure:
+        """Places the first pods, at least one of them; a failure: not even the first."""
+        kind = search.kind
+        loaded = self._load(keys, search)
+        if loaded:
+            return loaded
+        known = self._hopeless.get(kind.shape.key) if search.apart is None else None
+        if known is not None and known[0] in (None, self.fleet.version):
+            return known[1]
+        if kind.shape.priority < self.fleet.snapshot.expendable_below:
+            return self._expendable(kind)
+        grown = self._by_growth(keys, search)
+        if grown:
+            return grown
+        launched = self._by_launch(keys[0], search)
+        if isinstance(launched, Bin):
+            return [launched]
+        failure = self._failure(search, launched)
+        if search.apart is None:
+            lasting = kind.rules.free and search.prefer is None
+            version = None if lasting else self.fleet.version
+            self._hopeless[kind.shape.key] = (version, failure)
+        return failure
+
+    # ----- lever Load
+
+    def _load(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
+        if len(keys) == 1:
+            target = self._as_is(search)
+            if target is None:
+                return []
+            self.fleet.put_all(keys, search.kind, target)
+            return [target]
+        columns, kind = self.fleet.columns, search.kind
+        slots = np.flatnonzero(self.filters.fits(kind))
+        if not len(slots):
+            return []
+        slots = slots[np.argsort(-columns.fullness[slots], kind="stable")]
+        numbers = self.filters.number(kind, slots)
+        found: list[Bin | Failure] = []
+        for slot, number in zip(slots.tolist(), numbers.tolist(), strict=True):
+            target = self.fleet.by_slot[slot]
+            some = keys[len(found) : len(found) + number]
+            self.fleet.put_all(some, kind, target)
+            found += [target] * len(some)
+            if len(found) == len(keys):
+                break
+        return found
+
+    def _as_is(self, search: _Search) -> Bin | None:
+        """The best VM that takes one pod as it is."""
+        columns = self.fleet.columns
+        mask = self.filters.fits(search.kind)
+        if search.apart is not None:
+            mask &= search.apart.over(columns)
+        mask = self._kindly(search.kind.rules, mask)
+        if search.prefer is not None or search.wishes is not None:
+            if not mask.any():
+                return None
+            mask = self._preferred(search, mask)
+        best = int(np.where(mask, columns.fullness, -1.0).argmax()) if len(mask) else 0
+        return self.fleet.by_slot[best] if len(mask) and mask[best] else None
+
+    def _kindly(self, rules: Rules, mask: Bools) -> Bools:
+        """Leaves out VMs where such a pod would break what others ask for, if any are left."""
+        breaks = self.filters.breaks(rules)
+        if breaks is not None:
+            kind = mask & ~breaks
+            if kind.any():
+                return kind
+        return mask
+
+    def _preferred(self, search: _Search, mask: Bools) -> Bools:
+        """Of the VMs in a mask that is not empty, those that are preferred and wished most."""
+        if search.prefer is not None:
+            ranks = search.prefer.over(self.fleet.columns)
+            mask = mask & (ranks == ranks[mask].min())
+        if search.wishes is not None:
+            scores = search.wishes.over()
+            mask = mask & (scores == scores[mask].max())
+        return mask
+
+    # ----- lever Grow
+
+    def _by_growth(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
+        kind = search.kind
+        mask = kind.rules.nodes.admitted() & self.growing.may_grow()
+        if search.apart is not None:
+            mask &= search.apart.over(self.fleet.columns)
+        others = self.filters.others(kind.rules)
+        if others is not None:
+            mask &= others
+        if not mask.any():
+            return []
+        mask = self._kindly(kind.rules, mask)
+        options = self.growing.options(kind, mask)
+        refused = list(options.refused)
+        while len(options.slots):
+            best = self._best_growth(search, options)
+            target = self.fleet.by_slot[int(options.slots[best])]
+            size = options.size(best)
+            checked = self.growing.survivable(target, size)
+            if isinstance(checked, Size):
+                return self._grow_for(keys, search, target, checked)
             refused.append(checked)
-        if choice is None:
-            for refusal in refused:
-                self.refuse(refusal)
-            return tuple(
+            options = options.without(best)
+        for refusal in refused:
+            self.refuse(refusal)
+        search.rejected = (
+            *self._not_loaded(search),
+            *(
                 Rejected(lever=Lever.GROW, subject=r.subject, reason=r.guard, message=r.message)
-                for r in refused[:4]
-            )
-        target, size = choice
-        reason = f"{key} ({wording.amount(shape.requests)}) does not go onto any VM under its line"
+                for r in refused[: growing.TOLD]
+            ),
+        )
+        return []
+
+    def _best_growth(self, search: _Search, options: growing.Options) -> int:
+        """Preferred, then cheapest, then a VM to be launched anyway, then fullest."""
+        columns = self.fleet.columns
+        mask = np.ones(len(options.slots), np.bool_)
+        if search.prefer is not None:
+            ranks = search.prefer.over(columns)[options.slots]
+            mask &= ranks == ranks.min()
+        mask &= options.price == options.price[mask].min()
+        if search.wishes is not None:
+            scores = search.wishes.over()[options.slots]
+            mask &= scores == scores[mask].max()
+        new = columns.is_new[options.slots]
+        if (mask & new).any():
+            mask &= new
+        return int(np.where(mask, columns.fullness[options.slots], -1.0).argmax())
+
+    def _grow_for(
+        self, keys: Sequence[str], search: _Search, target: Bin, size: Size
+    ) -> list[Bin | Failure]:
+        """Grows a VM for the first pod, and for as many more as it can hold."""
+        kind = search.kind
+        number = 1
+        if len(keys) > 1:
+            number, size = self.growing.most(kind, target, len(keys), size)
         known = self.grown.get(target.name) or self.launched.get(target.name)
         if known is not None:
-            known.others += 1
-        self.grow(target, size, Story(reason=reason, rejected=rejected))
-        self.fleet.put(key, shape, target)
-        return target
+            known.others += number
+            story = known
+        else:
+            amount = wording.amount(kind.shape.requests)
+            story = Story(
+                reason=f"{keys[0]} ({amount}) does not go onto any VM under its line",
+                rejected=self._not_loaded(search),
+                others=number - 1,
+            )
+        self.grow(target, size, story)
+        self.fleet.put_all(keys[:number], kind, target)
+        return [target] * number
 
-    def _by_launch(
-        self,
-        key: str,
-        shape: PodShape,
-        prefer: Preference | None,
-        rejected: tuple[Rejected, ...],
-        apart: Apart | None,
-    ) -> Bin | dict[str, tuple[Reason, str]]:
+    # ----- lever Launch
+
+    def _by_launch(self, key: str, search: _Search) -> Bin | dict[str, tuple[Reason, str]]:
+        kind = search.kind
         options: list[tuple[int, str]] = []
         lacks: dict[str, tuple[Reason, str]] = {}
         for name, pool in sorted(self.fleet.pools.items()):
@@ -305,53 +370,57 @@ class Placer:
                 lacks[name] = (refusal.guard, refusal.message)
                 self.refuse(refusal)
                 continue
-            options.append((self._price(pool.name, shape), name))
-        for _, name in sorted(options):
-            outcome = self._launch(name, shape, prefer, apart)
+            options.append((self._price(pool.name, kind), name))
+        options.sort()
+        for _, name in options:
+            outcome = self._launch(name, search)
             if isinstance(outcome, Bin):
-                self.fleet.put(key, shape, outcome)
-                self.launched[outcome.name] = Story(
-                    reason=apart.why
-                    if apart is not None
-                    else f"{key} ({wording.amount(shape.requests)}) finds no place on any VM",
-                    rejected=rejected,
+                reason = (
+                    search.apart.why
+                    if search.apart is not None
+                    else f"{key} ({wording.amount(kind.shape.requests)}) finds no place on any VM"
                 )
+                if search.rejected is None:
+                    search.rejected = self._not_loaded(search)
+                self.fleet.put_all((key,), kind, outcome)
+                self.launched[outcome.name] = Story(reason=reason, rejected=search.rejected)
                 return outcome
             lacks[name] = outcome
         return lacks
 
-    def _price(self, pool: str, shape: PodShape) -> int:
-        spec = self.fleet.pools[pool].spec
-        size = smallest_size(spec, shape.requests.cpu, shape.requests.memory)
+    def _price(self, pool: str, kind: PodClass) -> int:
+        size = self.fleet.sizes[pool].smallest(kind.cpu, kind.memory, 1)
         if size is None:
             return 1 << 62
-        return cost.of_size(spec, size.cpu, size.memory)
+        return cost.of_size(self.fleet.pools[pool].spec, size.cpu, size.memory)
 
-    def _launch(
-        self,
-        pool: str,
-        shape: PodShape | None,
-        prefer: Preference | None,
-        apart: Apart | None = None,
-    ) -> Bin | tuple[Reason, str]:
+    def _launch(self, pool: str, search: _Search | None) -> Bin | tuple[Reason, str]:
         target_pool = self.fleet.pools[pool]
         refusal = guards.launch(self.fleet, target_pool, self.now)
         if refusal is not None:
             self.refuse(refusal)
             return refusal.guard, refusal.message
-        ready: list[tuple[tuple[int, ...], int, Bin, list[PodShape]]] = []
+        kind = search.kind if search is not None else None
+        ready: list[tuple[tuple[int, ...], Bin, list[PodShape]]] = []
         lacks: list[launching.NoSite] = []
         for order, site in enumerate(launching.sites(self.fleet, target_pool, self.now)):
             try:
                 target, daemons = launching.prepare(
-                    self.fleet, self.filters, target_pool, shape, site
+                    self.fleet, self.filters, target_pool, kind, site
                 )
             except launching.NoSite as lack:
                 lacks.append(lack)
                 continue
-            if apart is None or apart.allows(target):
-                ready.append((prefer(target) if prefer else (), order, target, daemons))
-        for _, _, target, daemons in sorted(ready, key=lambda item: item[:2]):
+            rank: tuple[int, ...] = (order,)
+            if search is not None:
+                if search.apart is not None and not search.apart.allows(target.labels):
+                    continue
+                rank = self._rank_of_site(search, target, order)
+            ready.append((rank, target, daemons))
+            if search is None or not any(rank[:-1]):
+                # No other site can be better.
+                break
+        for _, target, daemons in sorted(ready, key=lambda item: item[0]):
             try:
                 launching.open_if_survivable(self.fleet, target, daemons)
             except launching.NoSite as lack:
@@ -363,7 +432,38 @@ class Placer:
         distinct = list(dict.fromkeys(str(lack) for lack in lacks))
         return lacks[0].reason, "; ".join(distinct[:4])
 
-    def _not_loaded(self, reasons: Counter[Reason]) -> tuple[Rejected, ...]:
+    def _rank_of_site(self, search: _Search, target: Bin, order: int) -> tuple[int, ...]:
+        """Smaller is better; all zeros but the last: nothing speaks against the site."""
+        return (
+            search.prefer.of(target.labels) if search.prefer is not None else 0,
+            int(self.filters.breaks_at(search.kind.rules, target)),
+            _WISHED - search.wishes.of(target.name, target.labels) if search.wishes else 0,
+            order,
+        )
+
+    # ----- telling why
+
+    def _failure(self, search: _Search, launched: dict[str, tuple[Reason, str]]) -> Failure:
+        why = {pool: message for pool, (_, message) in launched.items()}
+        reasons = self._tally(search)
+        if self.fleet.bins:
+            why[EXISTING] = wording.tally(reasons)
+        return Failure(reason=_main_reason(search.kind.shape, launched, reasons), why=why)
+
+    def _expendable(self, kind: PodClass) -> Failure:
+        cutoff = self.fleet.snapshot.expendable_below
+        why = dict.fromkeys(
+            self.fleet.pools, f"nothing is launched for pods of a priority below {cutoff}"
+        )
+        why[EXISTING] = wording.tally(self.filters.tally(kind))
+        return Failure(Reason.EXPENDABLE, why)
+
+    def _tally(self, search: _Search) -> Tally[Reason]:
+        apart = search.apart.over(self.fleet.columns) if search.apart is not None else None
+        return self.filters.tally(search.kind, apart)
+
+    def _not_loaded(self, search: _Search) -> tuple[Rejected, ...]:
+        reasons = self._tally(search)
         if not reasons:
             return ()
         return (
@@ -384,19 +484,15 @@ class Placer:
             self.fleet.put(f"daemon-{number}@{target.name}", shape, target)
 
 
-def _fullness(target: Bin) -> float:
-    return max(
-        target.cpu_used / target.line_cpu if target.line_cpu else 1.0,
-        target.memory_used / target.line_memory if target.line_memory else 1.0,
-    )
-
+_WISHED = 1 << 40
+"""More than any score."""
 
 _NEVER = frozenset({Reason.TAINTS, Reason.NODE_SELECTOR, Reason.RUNTIME_CLASS})
 """Reasons for which a pool is not meant for a pod, so that another pool's lack says more."""
 
 
 def _main_reason(
-    shape: PodShape, launched: dict[str, tuple[Reason, str]], reasons: Counter[Reason]
+    shape: PodShape, launched: dict[str, tuple[Reason, str]], reasons: Tally[Reason]
 ) -> Reason:
     """The one reason to show first: what a new VM lacked, else what most VMs lacked."""
     if shape.not_modelled:
@@ -404,5 +500,5 @@ def _main_reason(
     lacks = [reason for reason, _ in launched.values()]
     telling = [reason for reason in lacks if reason not in _NEVER] or lacks
     if telling:
-        return Counter(telling).most_common(1)[0][0]
+        return Tally(telling).most_common(1)[0][0]
     return reasons.most_common(1)[0][0] if reasons else Reason.NO_POOL

@@ -14,13 +14,17 @@ not do stands in the module it calls.
 
 from __future__ import annotations
 
+from itertools import groupby
+
+import numpy as np
+
 from plimsoll.decide import cost, survival
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.filters import Filters
-from plimsoll.decide.fleet import Bin, Fleet, smallest_size
+from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import Failure, Placer, Story
-from plimsoll.decide.plan import Cost, Lever, Plan, Refusal, Size, Unplaced
+from plimsoll.decide.plan import Cost, Lever, Plan, Refusal, Unplaced
 from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
 from plimsoll.decide.workloads import Workloads
@@ -112,7 +116,7 @@ class _Planner:
                     pending.append(pod)
             elif self._fleet.bins[home].leaving and not pod.held:
                 displaced.append((pod, self._fleet.bins[home]))
-        for pod, home_bin in sorted(displaced, key=lambda item: _order(item[0])):
+        for pod, home_bin in sorted(displaced, key=lambda item: self._order(item[0])):
             shape = home_bin.pods[pod.key]
             self._fleet.take(pod.key)
             if isinstance(self._place(pod, shape), Failure):
@@ -121,16 +125,28 @@ class _Planner:
         return [pod for pod in pending if pod.size is not None]
 
     def _place_pending(self, pods: list[Pod]) -> None:
-        """By priority, then large ones first."""
-        waiting = sorted(pods, key=_order)
+        """By priority, then those that need VMs of their own, then large ones first."""
+        waiting = sorted(pods, key=self._order)
         while waiting:
             # A pod that must be near another may find a place once that one has its own.
-            again = [pod for pod in waiting if self._failed(pod)]
+            again = [
+                pod
+                for _, run in groupby(waiting, key=lambda pod: (pod.shape.key, pod.workload))
+                for pod in self._failed(list(run))
+            ]
             if len(again) == len(waiting) or not any(pod.shape.affinity for pod in again):
                 break
             waiting = again
 
-    def _failed(self, pod: Pod) -> bool:
+    def _failed(self, run: list[Pod]) -> list[Pod]:
+        """Places pods that are alike; answers those that found no place."""
+        if run[0].workload in self._roster.workloads:
+            return [pod for pod in run if not self._placed_replica(pod)]
+        keys = [pod.key for pod in run]
+        found = self._placer.place_all(keys, run[0].shape)
+        return [pod for pod, place in zip(run, found, strict=True) if not self._noted(pod, place)]
+
+    def _placed_replica(self, pod: Pod) -> bool:
         # A replica starts small: were it placed so, others would be put where it will grow.
         shape = self._workloads.pending_shape(pod)
         found = self._place(pod, shape)
@@ -140,11 +156,28 @@ class _Planner:
             and self._workloads.may_start_small(pod)
         ):
             found = self._place(pod, pod.shape)
+        return self._noted(pod, found)
+
+    def _noted(self, pod: Pod, found: Bin | Failure) -> bool:
+        """Whether a place was found; if not, it is noted why."""
         if isinstance(found, Failure):
             self._unplaced[pod.key] = Unplaced(pod=pod.key, reason=found.reason, why=found.why)
-            return True
+            return False
         self._unplaced.pop(pod.key, None)
-        return False
+        return True
+
+    def _order(self, pod: Pod) -> tuple[int, int, int, int, str, str]:
+        """By priority, then as ``Rules.order``, then large before small, then alike together."""
+        shape = pod.shape
+        requests = shape.requests
+        return (
+            -shape.priority,
+            self._fleet.classes.of(shape).rules.order,
+            -requests.cpu,
+            -requests.memory,
+            shape.key,
+            pod.key,
+        )
 
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
         return self._placer.place(
@@ -176,11 +209,14 @@ class _Planner:
 
     def _right_size(self) -> None:
         """Makes VMs not yet launched no larger than what they carry: pods may have left them."""
-        for _, target in sorted(self._fleet.bins.items()):
-            if not target.new or target.pool is None:
+        columns = self._fleet.columns
+        for target in self._fleet.at(np.flatnonzero(columns.is_open & columns.is_new)):
+            if target.pool is None:
                 continue
-            size = smallest_size(target.pool.spec, target.cpu_used, target.memory_used)
-            before = Size(cpu=target.cpu, memory=target.memory)
+            size = self._fleet.sizes[target.pool.name].smallest(
+                target.cpu_used, target.memory_used, len(target.pods)
+            )
+            before = target.size
             if size is None or size == before:
                 continue
             kept = survival.kept(self._fleet)
@@ -190,8 +226,10 @@ class _Planner:
 
     def _restore_lines(self) -> None:
         """Grows VMs whose containers ask for more than their load line allows."""
-        for _, target in sorted(self._fleet.bins.items()):
-            if target.pool is None or target.new or target.leaving or not target.over_line():
+        columns = self._fleet.columns
+        over = (columns.cpu_left < 0) | (columns.memory_left < 0)
+        for target in self._fleet.at(np.flatnonzero(over & columns.is_open & ~columns.is_new)):
+            if target.pool is None or target.leaving:
                 continue
             size = self._placer.grow_for(target, Resources(), extra_pod=False)
             if isinstance(size, Refusal):
@@ -219,15 +257,3 @@ class _Planner:
         for hypervisor in self._snapshot.hypervisors:
             times += [host.launch_blocked_until for host in hypervisor.hosts or ()]
         return min((time for time in times if time > self._now), default=None)
-
-
-def _order(pod: Pod) -> tuple[int, int, int, str, str]:
-    """By priority, then large before small, then alike together, then by name."""
-    requests = pod.shape.requests
-    return (
-        -pod.shape.priority,
-        -requests.cpu,
-        -requests.memory,
-        pod.shape.key,
-        pod.key,
-    )

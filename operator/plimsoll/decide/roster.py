@@ -11,8 +11,8 @@ from typing import NamedTuple
 from plimsoll.api import labels as names
 from plimsoll.decide import sizing, wording
 from plimsoll.decide.fleet import Bin, Fleet
-from plimsoll.decide.placing import Apart, Preference
 from plimsoll.decide.plan import Size
+from plimsoll.decide.preferring import Apart, Preference
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Workload
 
 
@@ -80,7 +80,7 @@ class Roster:
             for _, target in self._homes(workload.key)
             if target.vm is None or not target.vm.lost
         )
-        return lambda target: (counts[target.labels.get(label, "")],)
+        return Preference(label, counts)
 
     def apart(self, key: str | None) -> Apart | None:
         """Keeps a further replica out of the domains in use while these may all be lost."""
@@ -97,7 +97,8 @@ class Roster:
         if not 0 < len(used) <= promise.survive:
             return None
         return Apart(
-            lambda target: label in target.labels and target.labels[label] not in used,
+            label,
+            frozenset(used),
             f"{workload.key} must survive the loss of {promise.survive} {promise.across}(s), and "
             f"its replicas are on {', '.join(sorted(used))} only (out for redundancy)",
         )

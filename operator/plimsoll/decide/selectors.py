@@ -44,7 +44,7 @@ def selector_matches(selector: LabelSelector | None, labels: Mapping[str, str]) 
     return all(requirement_matches(r, labels) for r in selector.match_expressions)
 
 
-def _term_matches(term: NodeSelectorTerm, labels: Mapping[str, str], name: str) -> bool:
+def term_matches(term: NodeSelectorTerm, labels: Mapping[str, str], name: str) -> bool:
     # An empty term selects nothing (core/v1 NodeSelectorTerm).
     if not term.match_expressions and not term.match_fields:
         return False
@@ -60,7 +60,7 @@ def node_selector_matches(
     """Whether required node affinity admits a node: any one of the terms must match."""
     if selector is None:
         return True
-    return any(_term_matches(term, labels, name) for term in selector.node_selector_terms)
+    return any(term_matches(term, labels, name) for term in selector.node_selector_terms)
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

@@ -1,195 +1,367 @@
 """Which pods are in which topology domain: counts behind spread, affinity and anti-affinity.
 
-Everything is counted by term and domain, not by pod: a term is matched once
-against each pod shape, so that cost grows with shapes and VMs.
+Everything is counted by rule and domain, not by pod: a selector is matched once
+against each distinct set of labels, so that cost grows with classes and VMs.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
+import numpy as np
 
+from plimsoll.decide.columns import ABSENT, Bools, Columns, Ints, Values
 from plimsoll.decide.selectors import selector_matches
-from plimsoll.world.snapshot import PodShape
-from plimsoll.world.wire import LabelSelector, PodAffinityTerm
+from plimsoll.world.wire import LabelSelector, PodAffinityTerm, TopologySpreadConstraint
 
 
-class _Selection(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True):
     """Pods by namespace and labels."""
 
     namespaces: tuple[str, ...]
     namespace_selector: LabelSelector | None
     selector: LabelSelector | None
 
+    @classmethod
+    def of_term(cls, term: PodAffinityTerm, namespace: str) -> Selection:
+        own = not term.namespaces and term.namespace_selector is None
+        return cls(
+            namespaces=(namespace,) if own else tuple(sorted(term.namespaces)),
+            namespace_selector=term.namespace_selector,
+            selector=term.label_selector,
+        )
 
-class _Term(msgspec.Struct, frozen=True):
-    """Pods that match every selection, by domains: the values of a node label."""
+    @classmethod
+    def of_spread(cls, constraint: TopologySpreadConstraint, namespace: str) -> Selection:
+        """An empty selector matches the pod itself, but counts no other.
 
-    topology_key: str
-    selections: tuple[_Selection, ...]
+        Source: podtopologyspread's ``countPodsMatchSelector`` answers 0 for it.
+        """
+        selector = constraint.label_selector
+        if selector is not None and not selector.match_labels and not selector.match_expressions:
+            selector = None
+        return cls((namespace,), None, selector)
 
 
-TermId = bytes
-
-Terms = tuple[tuple[str, TermId], ...]
-"""(topology key, term) of each rule of a pod."""
+Selections = tuple[Selection, ...]
+"""Pods that match every one of them."""
 
 
-def _selection(term: PodAffinityTerm, namespace: str) -> _Selection:
-    own = not term.namespaces and term.namespace_selector is None
-    return _Selection(
-        namespaces=(namespace,) if own else tuple(sorted(term.namespaces)),
-        namespace_selector=term.namespace_selector,
-        selector=term.label_selector,
-    )
+class Labelled:
+    """Pods that no selector can tell apart: one namespace, one set of labels."""
+
+    def __init__(self, namespace: str, labels: Mapping[str, str]) -> None:
+        self.namespace = namespace
+        self.labels = labels
+        self.placed: dict[int, int] = {}
+        """Number by VM slot."""
+        self.staying: dict[int, int] = {}
+        """As ``placed``, without pods that are terminating: spread does not count those."""
+        self.counters: list[Counter] = []
+        """Those that count such pods."""
+        self.spreads: list[Spread] = []
+        self.avoiders: list[Counter] = []
+        """Anti-affinity of other pods from which such pods must keep away."""
+        self.wanted: set[str] = set()
+        """Topology keys by which other pods must be near such pods."""
+
+
+class Counter:
+    """Pods by domain of one topology key."""
+
+    def __init__(self, selections: Selections, column: Values, key: str) -> None:
+        self.selections = selections
+        self.column = column
+        self.key = key
+        """The topology key."""
+        self.counts: Ints = np.zeros(max(8, len(column)), np.int64)
+        """By the column's code."""
+        self.total = 0
+        self.version = 0
+        self._at: tuple[int, int, Ints] | None = None
+
+    def add(self, slot: int, number: int) -> None:
+        """So many more pods on a VM; one without the label is in no domain."""
+        code = self.column.codes[slot]
+        if code != ABSENT:
+            if code >= len(self.counts):
+                self.cover()
+            self.counts[code] += number
+            self.total += number
+            self.version += 1
+
+    def cover(self) -> None:
+        """Makes room for domains seen since."""
+        if len(self.counts) < len(self.column):
+            more = np.zeros(2 * len(self.column), np.int64)
+            more[: len(self.counts)] = self.counts
+            self.counts = more
+
+    def at_slots(self) -> Ints:
+        """Pods in the domain of each VM; 0 for VMs without one."""
+        count = len(self.column.codes)
+        if self._at is None or self._at[0] != self.version or self._at[1] != count:
+            self.cover()
+            self._at = (self.version, count, self.counts.take(self.column.codes))
+        return self._at[2]
+
+    def in_domain(self, labels: Mapping[str, str]) -> int | None:
+        """Pods in the domain of a VM with these labels; None: it is in none."""
+        value = labels.get(self.key)
+        if value is None:
+            return None
+        code = self.column.known(value)
+        return int(self.counts[code]) if ABSENT < code < len(self.counts) else 0
+
+
+class Spread(Counter):
+    """Pods by domain as one topology spread constraint counts them.
+
+    A domain counts if one of its nodes is eligible: it has every topology key of the
+    pod's constraints and passes the policies (Honor: node affinity and selector; taints
+    only where asked). So do the pods: those on other nodes do not.
+    """
+
+    def __init__(
+        self,
+        selections: Selections,
+        column: Values,
+        columns: Columns,
+        constraint: TopologySpreadConstraint,
+        eligible: Callable[[int], Bools],
+    ) -> None:
+        super().__init__(selections, column, constraint.topology_key)
+        self.max_skew = constraint.max_skew
+        self.min_domains = constraint.min_domains or 0
+        self.carriers: Ints = np.zeros(len(self.counts), np.int64)
+        """Placed pods that have this constraint, by domain."""
+        self.carried = 0
+        self._columns = columns
+        self._eligible_since = eligible
+        self._eligible: Bools = np.zeros(0, np.bool_)
+        self._open: tuple[int, Bools, Ints] | None = None
+        self._least: tuple[int, int, int, int] | None = None
+        self._allowed: dict[int, tuple[int, int, Bools]] = {}
+        self._broken: tuple[int, int, Bools] | None = None
+
+    def add(self, slot: int, number: int) -> None:
+        if self.eligible()[slot]:
+            super().add(slot, number)
+
+    def carry(self, slot: int, number: int) -> None:
+        """So many more pods with this constraint on a VM."""
+        code = self.column.codes[slot]
+        if code != ABSENT:
+            self.cover()
+            self.carriers[code] += number
+            self.carried += number
+            self.version += 1
+
+    def cover(self) -> None:
+        super().cover()
+        if len(self.carriers) < len(self.counts):
+            more = np.zeros(len(self.counts), np.int64)
+            more[: len(self.carriers)] = self.carriers
+            self.carriers = more
+
+    def eligible(self) -> Bools:
+        """By slot: whether the node is counted. VMs that are gone are told by ``domains``."""
+        known = len(self._eligible)
+        if known < self._columns.count:
+            self._eligible = np.concatenate([self._eligible, self._eligible_since(known)])
+        return self._eligible
+
+    def domains(self) -> tuple[Bools, Ints]:
+        """Which domains have an eligible node, and their codes."""
+        version = self._columns.open_version
+        if self._open is None or self._open[0] != version:
+            self.cover()
+            there = self.eligible() & self._columns.is_open
+            there &= self.column.codes != ABSENT
+            exists = np.zeros(len(self.counts), np.bool_)
+            exists[self.column.codes[there]] = True
+            self._open = (version, exists, np.flatnonzero(exists))
+        return self._open[1], self._open[2]
+
+    def least(self) -> tuple[int, int]:
+        """Pods in the emptiest domain, and how many domains there are.
+
+        With fewer than ``minDomains`` domains the global minimum counts as 0.
+        """
+        version = self._columns.open_version
+        if self._least is None or self._least[:2] != (self.version, version):
+            _, codes = self.domains()
+            least = int(self.counts[codes].min()) if len(codes) else 0
+            if self.min_domains and len(codes) < self.min_domains:
+                least = 0
+            self._least = (self.version, version, least, len(codes))
+        return self._least[2], self._least[3]
+
+    def allowed(self, own: int) -> Bools:
+        """By slot: whether one more pod may go there; ``own``: 1 if it counts itself."""
+        stamp = self.version
+        known = self._allowed.get(own)
+        if known is None or known[0] != stamp or known[1] != self._columns.open_version:
+            least, _ = self.least()
+            exists, _ = self.domains()
+            table = self.counts <= self.max_skew + least - own
+            if own > self.max_skew:
+                table = np.zeros(len(self.counts), np.bool_)
+            # A domain in which no node counts has no pods that count, and then none are least.
+            table = np.where(exists, table, own <= self.max_skew)
+            table[ABSENT] = False
+            known = (stamp, self._columns.open_version, table.take(self.column.codes))
+            self._allowed[own] = known
+        return known[2]
+
+    def allowed_new(self, labels: Mapping[str, str], own: int, eligible: bool) -> bool:
+        """As ``allowed``, for a VM that is only tried out. It may be the first of its domain."""
+        value = labels.get(self.key)
+        if value is None:
+            return False
+        exists, _ = self.domains()
+        code = self.column.known(value)
+        least, _ = self.least()
+        if code != ABSENT and code < len(exists) and exists[code]:
+            return int(self.counts[code]) + own - least <= self.max_skew
+        if eligible:
+            least = 0
+        return own - least <= self.max_skew
+
+    def would_break(self) -> Bools:
+        """By slot: whether one more counted pod would leave pods there uneven that are even."""
+        if (
+            self._broken is None
+            or self._broken[0] != self.version
+            or self._broken[1] != self._columns.open_version
+        ):
+            least, _ = self.least()
+            table = (self.counts == self.max_skew + least) & (self.carriers > 0)
+            mask = table.take(self.column.codes)
+            mask &= self.eligible()
+            self._broken = (self.version, self._columns.open_version, mask)
+        return self._broken[2]
+
+    def would_break_new(self, labels: Mapping[str, str]) -> bool:
+        """As ``would_break``, for a VM that is only tried out; it is taken to be eligible."""
+        value = labels.get(self.key)
+        code = self.column.known(value) if value is not None else ABSENT
+        if code == ABSENT or code >= len(self.counts):
+            return False
+        least, _ = self.least()
+        return bool(self.carriers[code] > 0 and self.counts[code] == self.max_skew + least)
+
+    def uneven(self, slots: Ints) -> Bools:
+        """Which of these slots are in a domain that holds too many."""
+        self.cover()
+        least, _ = self.least()
+        table = self.counts - least > self.max_skew
+        table[ABSENT] = False
+        return table.take(self.column.codes[slots])
 
 
 class Topology:
-    """Counts of matching pods by term and domain."""
+    """All counters over one fleet's columns."""
 
-    def __init__(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, namespaces: Mapping[str, Mapping[str, str]], columns: Columns) -> None:
         self._namespaces = namespaces
-        self._terms: dict[TermId, _Term] = {}
-        self._matches: dict[tuple[TermId, str], bool] = {}
-        self._shapes: dict[str, PodShape] = {}
-        self._node_labels: dict[str, Mapping[str, str]] = {}
-        self._placed: Counter[tuple[str, str]] = Counter()
-        self._staying: Counter[tuple[str, str]] = Counter()
-        """As ``_placed``, without pods that are terminating: spread does not count those."""
-        self._by_domain: dict[TermId, Counter[str]] = {}
-        self._by_node: dict[TermId, Counter[str]] = {}
-        self._avoid: dict[TermId, Counter[str]] = defaultdict(Counter)
-        self._rules: dict[tuple[str, str], Terms] = {}
+        self._columns = columns
+        self._labelled: dict[Any, Labelled] = {}
+        self._by_pair: dict[tuple[str, str], list[Labelled]] = {}
+        self._counters: dict[Any, Counter] = {}
+        self._spreads: dict[Any, Spread] = {}
+        self._avoiders: dict[Any, Counter] = {}
+        self._wanted: dict[Any, tuple[Selections, str]] = {}
+        self._rules_by_pair: dict[tuple[str, str] | None, list[tuple[str, Any, Selections]]] = {}
 
-    def affinity(self, shape: PodShape) -> Terms:
-        """What a pod must be near. A pod counts only if it matches all of the terms.
-
-        Source: interpodaffinity's ``podMatchesAllAffinityTerms``.
-        """
-        return self._rules_of("affinity", shape, self._affinity)
-
-    def anti_affinity(self, shape: PodShape) -> Terms:
-        """What a pod must be kept apart from, each term by itself."""
-        return self._rules_of("anti_affinity", shape, self._anti_affinity)
-
-    def spread(self, shape: PodShape) -> Terms:
-        """What each of a pod's spread constraints counts, in their order."""
-        return self._rules_of("spread", shape, self._spread)
-
-    def supports(self, shape: PodShape) -> set[str]:
-        """Topology keys of what other pods must be near, where pods of this shape are that."""
-        return {
-            key
-            for (kind, _), terms in self._rules.items()
-            if kind == "affinity"
-            for key, term in terms
-            if self.matches(term, shape)
-        }
-
-    def matches(self, term_id: TermId, shape: PodShape) -> bool:
-        """Whether pods of this shape are among those that the term selects."""
-        cached = self._matches.get((term_id, shape.key))
-        if cached is None:
-            cached = all(
-                self._in_namespace(selection, shape.namespace)
-                and selector_matches(selection.selector, shape.labels)
-                for selection in self._terms[term_id].selections
-            )
-            self._matches[term_id, shape.key] = cached
-        return cached
-
-    def by_domain(self, term_id: TermId) -> Counter[str]:
-        """Matching pods by domain. Nodes without the label belong to no domain."""
-        counts = self._by_domain.get(term_id)
-        if counts is None:
-            counts = Counter()
-            for (shape_key, node), number in self._placed.items():
-                if number and self.matches(term_id, self._shapes[shape_key]):
-                    domain = self._node_labels[node].get(self._terms[term_id].topology_key)
-                    if domain is not None:
-                        counts[domain] += number
-            self._by_domain[term_id] = counts
-        return counts
-
-    def on_node(self, term_id: TermId, node: str) -> int:
-        """Matching pods on one node that are not terminating."""
-        counts = self._by_node.get(term_id)
-        if counts is None:
-            counts = Counter()
-            for (shape_key, placed_on), number in self._staying.items():
-                if number and self.matches(term_id, self._shapes[shape_key]):
-                    counts[placed_on] += number
-            self._by_node[term_id] = counts
-        return counts[node]
-
-    def avoided(self, shape: PodShape, labels: Mapping[str, str]) -> bool:
-        """Whether a placed pod's anti-affinity keeps this shape off a node with these labels."""
-        for term_id, domains in self._avoid.items():
-            domain = labels.get(self._terms[term_id].topology_key)
-            if domain is not None and domains[domain] > 0 and self.matches(term_id, shape):
-                return True
-        return False
-
-    def add(
-        self,
-        shape: PodShape,
-        node: str,
-        labels: Mapping[str, str],
-        number: int = 1,
-        terminating: bool = False,
-    ) -> None:
-        """Counts so many pods of a shape on a node; a negative number takes them away."""
-        self._shapes[shape.key] = shape
-        self._node_labels[node] = labels
-        self._placed[shape.key, node] += number
-        for term_id, counts in self._by_domain.items():
-            if self.matches(term_id, shape):
-                domain = labels.get(self._terms[term_id].topology_key)
-                if domain is not None:
-                    counts[domain] += number
-        for key, term_id in self.anti_affinity(shape):
-            if key in labels:
-                self._avoid[term_id][labels[key]] += number
-        if terminating:
-            return
-        self._staying[shape.key, node] += number
-        for term_id, by_node in self._by_node.items():
-            if self.matches(term_id, shape):
-                by_node[node] += number
-
-    def _affinity(self, shape: PodShape) -> list[_Term]:
-        selections = tuple(_selection(term, shape.namespace) for term in shape.affinity)
-        return [_Term(term.topology_key, selections) for term in shape.affinity]
-
-    def _anti_affinity(self, shape: PodShape) -> list[_Term]:
-        return [
-            _Term(term.topology_key, (_selection(term, shape.namespace),))
-            for term in shape.anti_affinity
-        ]
-
-    def _spread(self, shape: PodShape) -> list[_Term]:
-        return [
-            _Term(
-                constraint.topology_key,
-                (_Selection((shape.namespace,), None, _counted(constraint.label_selector)),),
-            )
-            for constraint in shape.spread
-        ]
-
-    def _rules_of(
-        self, kind: str, shape: PodShape, make: Callable[[PodShape], list[_Term]]
-    ) -> Terms:
-        known = self._rules.get((kind, shape.key))
+    def labelled(self, namespace: str, labels: Mapping[str, str]) -> Labelled:
+        """The one ``Labelled`` of a namespace and a set of labels."""
+        key = (namespace, frozenset(labels.items()))
+        known = self._labelled.get(key)
         if known is None:
-            terms = [(msgspec.json.encode(term, order="sorted"), term) for term in make(shape)]
-            self._terms.update(terms)
-            known = tuple((term.topology_key, term_id) for term_id, term in terms)
-            self._rules[kind, shape.key] = known
+            known = self._labelled[key] = Labelled(namespace, labels)
+            for own in labels.items():
+                self._by_pair.setdefault(own, []).append(known)
+            for pair in (None, *labels.items()):
+                for kind, rule, selections in self._rules_by_pair.get(pair, ()):
+                    if self.selects(selections, known):
+                        _listen(known, kind, rule)
         return known
 
-    def _in_namespace(self, selection: _Selection, namespace: str) -> bool:
+    def selects(self, selections: Selections, pods: Labelled) -> bool:
+        """Whether such pods match every selection."""
+        return all(
+            self._in_namespace(selection, pods.namespace)
+            and selector_matches(selection.selector, pods.labels)
+            for selection in selections
+        )
+
+    def counter(self, selections: Selections, key: str) -> Counter:
+        """Pods that the selections select, by domains of a topology key."""
+        identity = (msgspec.msgpack.encode(selections), key)
+        known = self._counters.get(identity)
+        if known is None:
+            known = self._counters[identity] = Counter(selections, self._columns.label(key), key)
+            for pods in self._register("counter", known, selections):
+                for slot, number in pods.placed.items():
+                    known.add(slot, number)
+        return known
+
+    def spread(
+        self,
+        constraint: TopologySpreadConstraint,
+        namespace: str,
+        eligibility: Any,
+        eligible: Callable[[int], Bools],
+    ) -> Spread:
+        """What a constraint counts. ``eligibility`` names which nodes are ``eligible``."""
+        selection = Selection.of_spread(constraint, namespace)
+        identity = (
+            msgspec.msgpack.encode(selection),
+            constraint.topology_key,
+            constraint.max_skew,
+            constraint.min_domains,
+            eligibility,
+        )
+        known = self._spreads.get(identity)
+        if known is None:
+            column = self._columns.label(constraint.topology_key)
+            known = Spread((selection,), column, self._columns, constraint, eligible)
+            self._spreads[identity] = known
+            for pods in self._register("spread", known, (selection,)):
+                for slot, number in pods.staying.items():
+                    known.add(slot, number)
+        return known
+
+    def avoider(self, selections: Selections, key: str) -> Counter:
+        """Placed pods that keep away whom the selections select, by domain."""
+        identity = (msgspec.msgpack.encode(selections), key)
+        known = self._avoiders.get(identity)
+        if known is None:
+            known = self._avoiders[identity] = Counter(selections, self._columns.label(key), key)
+            self._register("avoider", known, selections)
+        return known
+
+    def want(self, selections: Selections, key: str) -> None:
+        """Notes that some pods must be near those that are selected."""
+        identity = (msgspec.msgpack.encode(selections), key)
+        if identity not in self._wanted:
+            self._wanted[identity] = (selections, key)
+            self._register("wanted", key, selections)
+
+    def _register(self, kind: str, rule: Any, selections: Selections) -> Iterable[Labelled]:
+        """Ties a rule to the pods that it selects, now and later; answers those of now."""
+        pair = _required_pair(selections)
+        self._rules_by_pair.setdefault(pair, []).append((kind, rule, selections))
+        candidates = self._labelled.values() if pair is None else self._by_pair.get(pair, ())
+        selected = [pods for pods in candidates if self.selects(selections, pods)]
+        for pods in selected:
+            _listen(pods, kind, rule)
+        return selected
+
+    def _in_namespace(self, selection: Selection, namespace: str) -> bool:
         if namespace in selection.namespaces:
             return True
         if selection.namespace_selector is None:
@@ -197,11 +369,24 @@ class Topology:
         return selector_matches(selection.namespace_selector, self._namespaces.get(namespace, {}))
 
 
-def _counted(selector: LabelSelector | None) -> LabelSelector | None:
-    """An empty selector matches the pod itself, but counts no other.
+def _listen(pods: Labelled, kind: str, rule: Any) -> None:
+    if kind == "counter":
+        pods.counters.append(rule)
+    elif kind == "spread":
+        pods.spreads.append(rule)
+    elif kind == "avoider":
+        pods.avoiders.append(rule)
+    else:
+        pods.wanted.add(rule)
 
-    Source: podtopologyspread's ``countPodsMatchSelector`` answers 0 for it.
-    """
-    if selector is not None and not selector.match_labels and not selector.match_expressions:
-        return None
-    return selector
+
+def _required_pair(selections: Selections) -> tuple[str, str] | None:
+    """A label that all selected pods have, to look few of them up; None: none is known."""
+    for selection in selections:
+        if selection.selector is not None:
+            for pair in selection.selector.match_labels.items():
+                return pair
+            for requirement in selection.selector.match_expressions:
+                if requirement.operator == "In" and len(requirement.values) == 1:
+                    return requirement.key, requirement.values[0]
+    return None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from plimsoll.decide import cost, wording
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet, smallest_size
+from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import Placer, Story
 from plimsoll.decide.plan import Lever, Move, NewVm, PlannedVm, Reason, Rejected, Size
 from plimsoll.decide.roster import Roster
+from plimsoll.decide.sizes import Sizes
 from plimsoll.world.snapshot import Snapshot
 
 
@@ -78,6 +79,7 @@ def launch_moves(placer: Placer, loading: Loading) -> list[Move]:
                     zone=target.zone,
                     size=size,
                     berths=loading.berths(target),
+                    max_pods=target.max_pods,
                 ),
             )
         )
@@ -126,8 +128,7 @@ def _not_launched(target: Bin, before: Size, after: Size, extra: int) -> Rejecte
     assert target.pool is not None
     spec = target.pool.spec
     line = spec.density.load_line_percent
-    wanted = smallest_size(
-        spec,
+    wanted = Sizes.of(spec).smallest(
         max(0, after.cpu - before.cpu) * line // 100,
         max(0, after.memory - before.memory) * line // 100,
     )

@@ -1,0 +1,211 @@
+"""Arrays over VMs: what the filters ask of each VM, one column a question.
+
+A VM has a *slot*, its index in every column. Slots are given in the order in which
+VMs are opened and are never given twice, so that equal worlds make equal columns.
+A column of labels holds a small number for each distinct value, so that a selector
+is worked out once for each value, not for each VM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+ABSENT: Final = 0
+"""Code of VMs that have no value in a column of values."""
+NO_LIMIT: Final = 2**62
+UNLIMITED_PREFIX: Final = "attachable-volumes-"
+"""A node that does not name such a resource has no limit of it (nodevolumelimits)."""
+
+
+class Values:
+    """A column of values such as a label's: a code for each VM, ``ABSENT`` for none."""
+
+    def __init__(self, columns: Columns, get: Callable[[int], Hashable | None]) -> None:
+        self._columns = columns
+        self._get = get
+        self.values: list[Any] = [None]
+        """By code."""
+        self._codes: dict[Hashable, int] = {}
+        self._all: Codes = np.zeros(columns.capacity, np.int32)
+        self.codes: Codes = self._all[:0]
+        self._tables: dict[Hashable, tuple[int, Bools]] = {}
+        self.extend()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def code(self, value: Hashable) -> int:
+        """The code of a value; a new one gets the next."""
+        code = self._codes.get(value)
+        if code is None:
+            code = self._codes[value] = len(self.values)
+            self.values.append(value)
+        return code
+
+    def known(self, value: Hashable) -> int:
+        """The code of a value; ``ABSENT`` where no VM has it."""
+        return self._codes.get(value, ABSENT)
+
+    def extend(self) -> None:
+        """Takes in the VMs opened since."""
+        count = self._columns.count
+        if len(self._all) < count:
+            self._all = _grown(self._all, self._columns.capacity)
+        for slot in range(len(self.codes), count):
+            value = self._get(slot)
+            self._all[slot] = ABSENT if value is None else self.code(value)
+        self.codes = self._all[:count]
+
+    def reset(self, slot: int) -> None:
+        """Reads the value of one VM again."""
+        value = self._get(slot)
+        self._all[slot] = ABSENT if value is None else self.code(value)
+
+    def where(self, key: Hashable, test: Callable[[Any], bool], since: int = 0) -> Bools:
+        """VMs from slot ``since`` on whose value passes a test (None: it has no value).
+
+        ``key`` names the test, so that its answers are kept.
+        """
+        known, table = self._tables.get(key, (0, np.zeros(0, np.bool_)))
+        if known < len(self.values):
+            more = [test(value) for value in self.values[known:]]
+            table = np.concatenate([table, np.array(more, np.bool_)])
+            self._tables[key] = (len(self.values), table)
+        return table.take(self.codes[since:])
+
+
+class Columns:
+    """All columns over the VMs of a fleet. Amounts in millicores and bytes."""
+
+    _INTS: Final = (
+        "cpu",
+        "memory",
+        "cpu_used",
+        "memory_used",
+        "pods",
+        "cpu_left",
+        "memory_left",
+        "pods_left",
+    )
+
+    def __init__(
+        self,
+        capacity: int,
+        labels_of: Callable[[int], Mapping[str, str]],
+        left_of: Callable[[int, str], int],
+    ) -> None:
+        self.capacity = max(64, capacity)
+        self.count = 0
+        """Slots in use."""
+        self.takes_version = 0
+        """Grows when ``takes`` or ``is_open`` changes."""
+        self.open_version = 0
+        """Grows when VMs come or go."""
+        self._labels_of = labels_of
+        self._left_of = left_of
+        self._store: dict[str, npt.NDArray[Any]] = {
+            **{name: np.zeros(self.capacity, np.int64) for name in self._INTS},
+            "fullness": np.zeros(self.capacity, np.float64),
+            "takes": np.zeros(self.capacity, np.bool_),
+            "is_open": np.zeros(self.capacity, np.bool_),
+            "is_new": np.zeros(self.capacity, np.bool_),
+        }
+        self.cpu: Ints
+        """Size of the VM."""
+        self.memory: Ints
+        self.cpu_used: Ints
+        """Requests of everything on it."""
+        self.memory_used: Ints
+        self.pods: Ints
+        self.cpu_left: Ints
+        """Requests that still go under the load line; negative above it."""
+        self.memory_left: Ints
+        self.pods_left: Ints
+        self.fullness: Floats
+        """Share of the load line that is requested, of the resource that is shorter."""
+        self.takes: Bools
+        """Takes new pods."""
+        self.is_open: Bools
+        """Is among the fleet's VMs now."""
+        self.is_new: Bools
+        """Is to be launched."""
+        self._extended: dict[str, Ints] = {}
+        self.labels: dict[str, Values] = {}
+        self._others: list[Values] = []
+        self._view()
+
+    def label(self, key: str) -> Values:
+        """The column of a label."""
+        column = self.labels.get(key)
+        if column is None:
+            column = Values(self, lambda slot: self._labels_of(slot).get(key))
+            self.labels[key] = column
+        return column
+
+    def values(self, get: Callable[[int], Hashable | None]) -> Values:
+        """A further column of values."""
+        column = Values(self, get)
+        self._others.append(column)
+        return column
+
+    def extended(self, name: str) -> Ints:
+        """What is left of an extended resource."""
+        column = self._extended.get(name)
+        if column is None:
+            column = np.zeros(self.capacity, np.int64)
+            for slot in range(self.count):
+                column[slot] = self._left_of(slot, name)
+            self._extended[name] = column
+        return column[: self.count]
+
+    @property
+    def has_extended(self) -> bool:
+        """Whether any extended resource is asked for."""
+        return bool(self._extended)
+
+    def reset_extended(self, slot: int) -> None:
+        """Brings the columns of extended resources up to date for one VM."""
+        for name, column in self._extended.items():
+            column[slot] = self._left_of(slot, name)
+
+    def open(self) -> int:
+        """A new slot; answers it. The caller sets what is in it."""
+        slot = self.count
+        if slot == self.capacity:
+            self.capacity *= 2
+            self._store = {name: _grown(a, self.capacity) for name, a in self._store.items()}
+            self._extended = {name: _grown(a, self.capacity) for name, a in self._extended.items()}
+        self.count += 1
+        self._view()
+        return slot
+
+    def extend_values(self) -> None:
+        """Takes newly opened VMs into the columns of values."""
+        for column in self.labels.values():
+            column.extend()
+        for column in self._others:
+            column.extend()
+
+    def reset_values(self, slot: int) -> None:
+        """Reads the values of one VM again."""
+        for column in (*self.labels.values(), *self._others):
+            column.reset(slot)
+
+    def _view(self) -> None:
+        for name, array in self._store.items():
+            setattr(self, name, array[: self.count])
+
+
+def _grown(array: Any, capacity: int) -> Any:
+    larger = np.zeros(capacity, array.dtype)
+    larger[: len(array)] = array
+    return larger

@@ -1,0 +1,55 @@
+"""Host ports in use, by protocol and number.
+
+Source: kube-scheduler's ``HostPortInfo``: an address conflicts with itself and with
+the wildcard.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_WILD: Final = frozenset({"", "0.0.0.0"})
+
+
+class Port:
+    """Pods that have one port of one protocol on their node's addresses."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, dict[str, int]] = {}
+
+    def add(self, slot: int, address: str, number: int) -> None:
+        """So many more pods that have it on a VM."""
+        addresses = self._at.setdefault(slot, {})
+        addresses[address] = addresses.get(address, 0) + number
+        if not addresses[address]:
+            del addresses[address]
+        if not addresses:
+            del self._at[slot]
+
+    def taken(self, address: str) -> list[int]:
+        """Slots of the VMs where it is in use on this address."""
+        if address in _WILD:
+            return list(self._at)
+        return [
+            slot
+            for slot, addresses in self._at.items()
+            if address in addresses or not _WILD.isdisjoint(addresses)
+        ]
+
+    def taken_at(self, slot: int, address: str) -> bool:
+        """Whether it is in use there."""
+        addresses = self._at.get(slot)
+        if not addresses:
+            return False
+        return address in _WILD or address in addresses or not _WILD.isdisjoint(addresses)
+
+
+class Ports:
+    """All host ports that pods ask for."""
+
+    def __init__(self) -> None:
+        self._ports: dict[tuple[str, int], Port] = {}
+
+    def of(self, protocol: str, number: int) -> Port:
+        """One port."""
+        return self._ports.setdefault((protocol, number), Port())
