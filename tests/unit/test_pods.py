@@ -371,12 +371,13 @@ def test_label_keys_that_the_api_server_has_written_out_are_not_added_twice() ->
         ({"resourceClaims": [{"name": "gpu"}]}, "resource claims"),
         ({"containers": [container(claims=[{"name": "gpu"}])]}, "resource claims"),
         ({"schedulingGroup": {"podGroupName": "g"}}, "scheduling group"),
-        (
-            {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}]},
-            "volume data (PersistentVolumeClaim data-0)",
-        ),
-        ({"volumes": [{"name": "tmp", "ephemeral": {}}]}, "volume tmp (generic ephemeral volume)"),
         ({"volumes": [{"name": "d", "awsElasticBlockStore": {"volumeID": "v"}}]}, "volume d"),
+        ({"volumes": [{"name": "d", "cinder": {"volumeID": "v"}}]}, "once built into Kubernetes"),
+        ({"hostNetwork": True, "hostUsers": False}, "user namespace"),
+        (
+            {"containers": [{"restartPolicyRules": [{"action": "RestartAllContainers"}]}]},
+            "RestartAllContainers",
+        ),
         ({"containers": [container(requests={"cpu": "lots"})]}, "'lots' is not a quantity"),
     ],
 )

@@ -117,10 +117,7 @@ class _Expansion:
     def _ordinals(self, statefulset: wire.Controller) -> Iterator[wire.Pod]:
         meta, spec = statefulset.metadata, statefulset.spec
         start = spec.ordinals.start if spec.ordinals is not None else 0
-        claims = [
-            wire.Volume(name=claim.metadata.name, persistent_volume_claim={})
-            for claim in spec.volume_claim_templates
-        ]
+        claims = [wire.Volume(name=claim.metadata.name) for claim in spec.volume_claim_templates]
         for number in range(start, start + (1 if spec.replicas is None else spec.replicas)):
             name = f"{meta.name}-{number}"
             if (meta.namespace, name) in self._names:
@@ -128,7 +125,10 @@ class _Expansion:
             template = _labelled(spec.template, {_POD_NAME: name, _POD_INDEX: str(number)})
             volumes = [
                 msgspec.structs.replace(
-                    claim, persistent_volume_claim={"claimName": f"{claim.name}-{name}"}
+                    claim,
+                    persistent_volume_claim=wire.PersistentVolumeClaimVolumeSource(
+                        claim_name=f"{claim.name}-{name}"
+                    ),
                 )
                 for claim in claims
             ]

@@ -12,10 +12,13 @@ from plimsoll.world import snapshot, wire
 from plimsoll.world.assemble_hosts import hypervisors_of
 from plimsoll.world.assemble_vms import vms_of
 from plimsoll.world.assemble_workloads import workloads_of
+from plimsoll.world.attachments import AttachLimits, attach_limits
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.owners import Index, key_of, workload_of
 from plimsoll.world.pods import FINISHED, pod_of
 from plimsoll.world.shapes import Shapes
+from plimsoll.world.snapshot import EXPENDABLE_BELOW
+from plimsoll.world.volumes import Volumes
 
 _DAEMON_TOLERATIONS = tuple(
     wire.Toleration(key=f"node.kubernetes.io/{name}", operator="Exists", effect=effect)
@@ -33,14 +36,22 @@ _HOST_NETWORK_TOLERATION = wire.Toleration(
 )
 
 
-def assemble(objects: Objects, observations: Observations, now: float) -> snapshot.Snapshot:
+def assemble(
+    objects: Objects,
+    observations: Observations,
+    now: float,
+    *,
+    expendable_below: int = EXPENDABLE_BELOW,
+) -> snapshot.Snapshot:
     """The world in the decision's own terms.
 
     Equal objects give equal snapshots, whatever their order. ``now`` (seconds since
     the epoch) is the moment of which the snapshot speaks: what was measured or refused
-    too long before it does not count.
+    too long before it does not count. Pods of a priority less than ``expendable_below``
+    are filling.
     """
-    shapes = Shapes(objects.runtime_classes, objects.priority_classes)
+    volumes, limits = Volumes(objects), attach_limits(objects)
+    shapes = Shapes(objects.runtime_classes, objects.priority_classes, volumes)
     index = Index(objects)
     steered = {
         key_of(w): w.spec.scale_up.container
@@ -56,17 +67,21 @@ def assemble(objects: Objects, observations: Observations, now: float) -> snapsh
     hypervisors = hypervisors_of(objects, observations)
     return snapshot.Snapshot(
         hypervisors=hypervisors,
-        pools=_pools(objects, observations, shapes),
-        vms=vms_of(objects, observations, hypervisors, pods, now),
+        pools=_pools(objects, observations, shapes, limits),
+        vms=vms_of(objects, observations, hypervisors, pods, limits, now),
         pods=tuple(pods),
         workloads=workloads_of(objects, observations, shapes, index, now),
         budgets=_budgets(objects.budgets),
         namespaces=_namespaces(objects.namespaces, pods),
+        expendable_below=expendable_below,
     )
 
 
 def _pools(
-    objects: Objects, observations: Observations, shapes: Shapes
+    objects: Objects,
+    observations: Observations,
+    shapes: Shapes,
+    limits: AttachLimits,
 ) -> tuple[snapshot.Pool, ...]:
     daemons = tuple(
         sorted(
@@ -88,6 +103,7 @@ def _pools(
             launch_blocked_until=observations.launch_blocked_until.get(pool.metadata.name, 0.0),
             loop_detected=pool.metadata.name in observations.loop_detected,
             daemons=daemons,
+            attach_limits=limits.by_pool.get(pool.metadata.name, {}),
         )
         for pool in sorted(objects.pools, key=lambda p: p.metadata.name)
     )

@@ -13,9 +13,11 @@ from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Phase
 from plimsoll.world import snapshot, wire
 from plimsoll.world.assemble_hosts import host_of, seconds_of
+from plimsoll.world.attachments import AttachLimits, Limits
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.pods import held_by_annotation
 from plimsoll.world.requests import amounts, resources
+from plimsoll.world.volumes import ATTACHABLE
 
 _SCALE_DOWN_DISABLED: Final = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 _STARTING_TAINTS: Final = frozenset(
@@ -39,6 +41,7 @@ def vms_of(
     observations: Observations,
     hypervisors: Iterable[snapshot.Hypervisor],
     pods: Iterable[snapshot.Pod],
+    limits: AttachLimits,
     now: float,
 ) -> tuple[snapshot.Vm, ...]:
     """VMs and foreign nodes by name.
@@ -63,8 +66,12 @@ def vms_of(
             if name not in ours:
                 yield _foreign(node)
 
+    def attachable(vm: snapshot.Vm) -> Limits:
+        known = limits.by_node.get(vm.name, {})
+        return known if vm.name in nodes else limits.by_pool.get(vm.pool or "", {})
+
     return tuple(
-        _observed(vm, observations, newest[vm.name])
+        _observed(_attaching(vm, attachable(vm)), observations, newest[vm.name])
         for vm in sorted(all_vms(), key=lambda vm: vm.name)
     )
 
@@ -189,7 +196,18 @@ def _foreign(node: wire.Node) -> snapshot.Vm:
 
 def _allocatable(node: wire.Node) -> dict[str, int]:
     # The API server defaults allocatable to capacity.
-    return amounts(node.status.allocatable or node.status.capacity)
+    found = amounts(node.status.allocatable or node.status.capacity)
+    # What old kubelets say here of volumes to attach, the scheduler does not read.
+    return {n: amount for n, amount in found.items() if not n.startswith(ATTACHABLE)}
+
+
+def _attaching(vm: snapshot.Vm, limits: Limits) -> snapshot.Vm:
+    """The VM with how many volumes it can attach."""
+    if not limits:
+        return vm
+    extended = {**vm.allocatable.extended, **limits}
+    allocatable = msgspec.structs.replace(vm.allocatable, extended=dict(sorted(extended.items())))
+    return msgspec.structs.replace(vm, allocatable=allocatable)
 
 
 def _node_ready(node: wire.Node) -> bool:

@@ -75,7 +75,9 @@ def _workload(
     namespace, kind, name = target_of(workload)
     template, size, overhead = None, snapshot.Resources(), snapshot.Resources()
     if target is not None:
-        template = shapes.of_template(index.template_of(target), namespace)
+        template = shapes.of_template(
+            index.template_of(target), namespace, target.spec.volume_claim_templates
+        )
         scale_up = workload.spec.scale_up
         size = _size(target.spec.template.spec, scale_up.container if scale_up else "")
         overhead = snapshot.Resources(

@@ -33,6 +33,16 @@ class Objects:
     runtime_classes: tuple[wire.RuntimeClass, ...] = ()
     priority_classes: tuple[wire.PriorityClass, ...] = ()
     namespaces: tuple[wire.Namespace, ...] = ()
+    claims: tuple[wire.PersistentVolumeClaim, ...] = ()
+    claims_to_come: tuple[wire.PersistentVolumeClaim, ...] = ()
+    """Those that controllers will make for pods that files leave to them; none in a cluster."""
+    volumes: tuple[wire.PersistentVolume, ...] = ()
+    storage_classes: tuple[wire.StorageClass, ...] = ()
+    csi_nodes: tuple[wire.CSINode, ...] = ()
+    csi_drivers: tuple[wire.CSIDriver, ...] = ()
+    storage_capacities: tuple[wire.CSIStorageCapacity, ...] = ()
+    absent: frozenset[str] = frozenset()
+    """Kinds of storage that files hold none of: nothing is known of them. Empty for a cluster."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def pod_of(
         uid=meta.uid,
         shape=shapes.of_pod(pod),
         node=spec.node_name or None,
+        nominated=(not spec.node_name and pod.status.nominated_node_name) or None,
         ready=is_ready(pod),
         terminating=meta.deletion_timestamp is not None,
         created=parse_rfc3339(meta.creation_timestamp) if meta.creation_timestamp else 0.0,

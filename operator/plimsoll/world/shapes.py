@@ -9,13 +9,18 @@ from typing import Final
 import msgspec
 
 from plimsoll.api.quantity import QuantityError
-from plimsoll.world import snapshot
+from plimsoll.world import not_modelled, snapshot
+from plimsoll.world.objects import Objects
 from plimsoll.world.requests import effective_requests, resize_infeasible, resources
+from plimsoll.world.volumes import Rules, Volumes
 from plimsoll.world.wire import (
     Affinity,
     LabelSelector,
-    NodeSelector,
+    Meta,
+    NodeAffinity,
+    PersistentVolumeClaim,
     Pod,
+    PodAffinity,
     PodAffinityTerm,
     PodSpec,
     PodStatus,
@@ -24,13 +29,13 @@ from plimsoll.world.wire import (
     RuntimeClass,
     SelectorRequirement,
     TopologySpreadConstraint,
-    Volume,
+    WeightedPodAffinityTerm,
 )
 
-_BUILT_IN_PRIORITIES: Final = {
-    "system-cluster-critical": 2_000_000_000,
-    "system-node-critical": 2_000_001_000,
-}
+_BUILT_IN_CLASSES: Final = (
+    PriorityClass(metadata=Meta(name="system-cluster-critical"), value=2_000_000_000),
+    PriorityClass(metadata=Meta(name="system-node-critical"), value=2_000_001_000),
+)
 
 
 class Shapes:
@@ -44,76 +49,108 @@ class Shapes:
         self,
         runtime_classes: Iterable[RuntimeClass] = (),
         priority_classes: Iterable[PriorityClass] = (),
+        volumes: Volumes | None = None,
     ) -> None:
         self._runtimes = {c.metadata.name: c for c in runtime_classes}
-        self._priorities = dict(_BUILT_IN_PRIORITIES)
-        self._default_priority = 0
-        for priority_class in sorted(priority_classes, key=lambda c: c.metadata.name):
-            self._priorities[priority_class.metadata.name] = priority_class.value
-            if priority_class.global_default:
-                self._default_priority = priority_class.value
+        self._classes = {c.metadata.name: c for c in (*_BUILT_IN_CLASSES, *priority_classes)}
+        # Where several are marked as the default, admission takes the lowest.
+        self._default_class = min(
+            (c for c in priority_classes if c.global_default),
+            key=lambda c: (c.value, c.metadata.name),
+            default=PriorityClass(metadata=Meta()),
+        )
+        self._volumes = volumes or Volumes(Objects())
         self._by_content: dict[tuple[str, bytes, bytes, bytes], snapshot.PodShape] = {}
         self._by_key: dict[str, snapshot.PodShape] = {}
 
     def of_pod(self, pod: Pod) -> snapshot.PodShape:
         """The shape of a pod; ill-formed quantities are named in ``not_modelled``."""
-        status = pod.status if pod.spec.node_name else None
-        return self._shape(pod.metadata.namespace, pod.metadata.labels, pod.spec, status)
+        meta, spec = pod.metadata, pod.spec
+        status = pod.status if spec.node_name else None
+        rules = self._volumes.rules_of(meta.namespace, meta.name, spec.volumes)
+        return self._shape(meta.namespace, meta.labels, spec, status, rules)
 
-    def of_template(self, template: PodTemplate, namespace: str) -> snapshot.PodShape:
-        """The shape of the pods that a template makes in a namespace."""
-        return self._shape(namespace, template.metadata.labels, template.spec, None)
+    def of_template(
+        self,
+        template: PodTemplate,
+        namespace: str,
+        claims: Iterable[PersistentVolumeClaim] = (),
+    ) -> snapshot.PodShape:
+        """The shape of the pods that a template makes in a namespace.
+
+        ``claims`` are the templates of the claims that a StatefulSet makes for each of them.
+        """
+        spec = template.spec
+        rules = self._volumes.rules_of_template(namespace, spec.volumes, claims)
+        return self._shape(namespace, template.metadata.labels, spec, None, rules)
 
     def _shape(
-        self, namespace: str, labels: dict[str, str], spec: PodSpec, status: PodStatus | None
+        self,
+        namespace: str,
+        labels: dict[str, str],
+        spec: PodSpec,
+        status: PodStatus | None,
+        rules: Rules | None,
     ) -> snapshot.PodShape:
         # Names of nodes and of generated volumes differ from pod to pod of one template.
         content = (
             namespace,
             msgspec.json.encode(labels),
             msgspec.json.encode(msgspec.structs.replace(spec, node_name="", volumes=[])),
-            msgspec.json.encode((_unknown_volumes(spec.volumes), _resize_state(status))),
+            msgspec.json.encode(
+                (not_modelled.of_volumes(spec.volumes), rules, _resize_state(status))
+            ),
         )
         shape = self._by_content.get(content)
         if shape is None:
-            shape = self._build(namespace, labels, spec, status)
+            shape = self._build(namespace, labels, spec, status, rules or Rules())
             shape = self._by_key.setdefault(shape.key, shape)
             self._by_content[content] = shape
         return shape
 
     def _build(
-        self, namespace: str, labels: dict[str, str], spec: PodSpec, status: PodStatus | None
+        self,
+        namespace: str,
+        labels: dict[str, str],
+        spec: PodSpec,
+        status: PodStatus | None,
+        rules: Rules,
     ) -> snapshot.PodShape:
-        not_modelled = _not_modelled(spec)
+        unknown = (*not_modelled.of_spec(spec), *rules.not_modelled)
         # What is bound was admitted before: it is taken as it is.
         if status is None:
             spec, conflict = self._admit(spec)
-            not_modelled = (*not_modelled, *conflict)
+            unknown = (*unknown, *conflict)
         try:
-            requests = resources(effective_requests(spec, status))
+            requests = resources({**effective_requests(spec, status), **rules.resources})
         except QuantityError as error:
             # One odd pod must not stop the plan for all others.
-            requests, not_modelled = snapshot.Resources(), (*not_modelled, str(error))
-        affinity, anti_affinity = _pod_affinity(spec.affinity, labels)
+            requests, unknown = snapshot.Resources(), (*unknown, str(error))
+        affinity = spec.affinity or Affinity()
+        nodes = affinity.node_affinity or NodeAffinity()
+        near, apart = affinity.pod_affinity, affinity.pod_anti_affinity
         shape = snapshot.PodShape(
             key="",
             namespace=namespace,
             labels=labels,
             requests=requests,
             node_selector=spec.node_selector,
-            node_affinity=_node_affinity(spec.affinity),
+            node_affinity=nodes.required,
             tolerations=tuple(spec.tolerations),
-            affinity=affinity,
-            anti_affinity=anti_affinity,
-            spread=tuple(
-                _resolved_spread(constraint, labels)
-                for constraint in spec.topology_spread_constraints
-                if constraint.when_unsatisfiable == "DoNotSchedule"
-            ),
+            affinity=_required(near, labels),
+            anti_affinity=_required(apart, labels),
+            spread=_spread(spec, "DoNotSchedule", labels),
+            preferred_nodes=tuple(nodes.preferred),
+            preferred_affinity=_preferred(near, labels),
+            preferred_anti_affinity=_preferred(apart, labels),
+            preferred_spread=_spread(spec, "ScheduleAnyway", labels),
+            volume_nodes=rules.nodes,
             host_ports=_host_ports(spec),
             runtime_class=spec.runtime_class_name or "",
             priority=self._priority(spec),
-            not_modelled=not_modelled,
+            preempts=self._preempts(spec),
+            blocked=rules.blocked,
+            not_modelled=unknown,
         )
         digest = hashlib.blake2b(msgspec.json.encode(shape, order="sorted"), digest_size=12)
         return msgspec.structs.replace(shape, key=digest.hexdigest())
@@ -140,28 +177,44 @@ class Shapes:
         return admitted, tuple(conflict)
 
     def _priority(self, spec: PodSpec) -> int:
-        if spec.priority is not None:
-            return spec.priority
-        if spec.priority_class_name:
-            return self._priorities.get(spec.priority_class_name, 0)
-        return self._default_priority
+        return spec.priority if spec.priority is not None else self._class_of(spec).value
+
+    def _preempts(self, spec: PodSpec) -> bool:
+        policy = spec.preemption_policy or self._class_of(spec).preemption_policy
+        return policy != "Never"
+
+    def _class_of(self, spec: PodSpec) -> PriorityClass:
+        if not spec.priority_class_name:
+            return self._default_class
+        return self._classes.get(spec.priority_class_name, PriorityClass(metadata=Meta()))
 
 
-def _node_affinity(affinity: Affinity | None) -> NodeSelector | None:
-    if affinity is None or affinity.node_affinity is None:
-        return None
-    return affinity.node_affinity.required
-
-
-def _pod_affinity(
-    affinity: Affinity | None, labels: dict[str, str]
-) -> tuple[tuple[PodAffinityTerm, ...], tuple[PodAffinityTerm, ...]]:
+def _required(affinity: PodAffinity | None, labels: dict[str, str]) -> tuple[PodAffinityTerm, ...]:
     if affinity is None:
-        return (), ()
-    near, apart = affinity.pod_affinity, affinity.pod_anti_affinity
-    return (
-        tuple(_resolved_term(t, labels) for t in near.required) if near is not None else (),
-        tuple(_resolved_term(t, labels) for t in apart.required) if apart is not None else (),
+        return ()
+    return tuple(_resolved_term(term, labels) for term in affinity.required)
+
+
+def _preferred(
+    affinity: PodAffinity | None, labels: dict[str, str]
+) -> tuple[WeightedPodAffinityTerm, ...]:
+    if affinity is None:
+        return ()
+    return tuple(
+        WeightedPodAffinityTerm(
+            weight=wish.weight, pod_affinity_term=_resolved_term(wish.pod_affinity_term, labels)
+        )
+        for wish in affinity.preferred
+    )
+
+
+def _spread(
+    spec: PodSpec, when_unsatisfiable: str, labels: dict[str, str]
+) -> tuple[TopologySpreadConstraint, ...]:
+    return tuple(
+        _resolved_spread(constraint, labels)
+        for constraint in spec.topology_spread_constraints
+        if constraint.when_unsatisfiable == when_unsatisfiable
     )
 
 
@@ -208,41 +261,6 @@ def _host_ports(spec: PodSpec) -> tuple[tuple[str, str, int], ...]:
             if number:
                 ports.add((port.host_ip or "0.0.0.0", port.protocol or "TCP", number))
     return tuple(sorted(ports))
-
-
-def _not_modelled(spec: PodSpec) -> tuple[str, ...]:
-    found = []
-    if spec.scheduler_name not in ("", "default-scheduler"):
-        found.append(f"scheduler {spec.scheduler_name}")
-    if spec.resource_claims or any(
-        c.resources.claims for c in (*spec.containers, *spec.init_containers)
-    ):
-        found.append("resource claims (dynamic resource allocation)")
-    if spec.scheduling_group is not None:
-        found.append("scheduling group (all of its pods together or none)")
-    return (*found, *_unknown_volumes(spec.volumes))
-
-
-def _unknown_volumes(volumes: Iterable[Volume]) -> tuple[str, ...]:
-    """Volumes that bind a pod to nodes in ways that the snapshot does not show."""
-    found = []
-    for volume in volumes:
-        if volume.persistent_volume_claim is not None:
-            claim = volume.persistent_volume_claim.get("claimName", "")
-            found.append(f"volume {volume.name} (PersistentVolumeClaim {claim})")
-        elif volume.ephemeral is not None:
-            found.append(f"volume {volume.name} (generic ephemeral volume)")
-        elif any(
-            disk is not None
-            for disk in (
-                volume.gce_persistent_disk,
-                volume.aws_elastic_block_store,
-                volume.iscsi,
-                volume.rbd,
-            )
-        ):
-            found.append(f"volume {volume.name} (a disk that only some pods may share)")
-    return tuple(found)
 
 
 def _resize_state(status: PodStatus | None) -> object:

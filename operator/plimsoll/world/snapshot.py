@@ -7,7 +7,7 @@ epoch (UTC). ``assemble.py`` makes it from wire objects, ``plan -f`` from files;
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -25,6 +25,9 @@ from plimsoll.world.wire import (
     TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 )
+
+EXPENDABLE_BELOW: Final = -10
+"""The usual priority below which pods are filling, as Cluster Autoscaler has it."""
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,8 +278,5 @@ class Snapshot(Frozen, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...] = ()
     namespaces: dict[str, dict[str, str]] = {}
     """Labels of each namespace, for ``namespaceSelector``."""
-    expendable_below: int = -10
-    """Pods of a lower priority are filling: no VM is kept, grown or launched for them.
-
-    The default is Cluster Autoscaler's ``expendable-pods-priority-cutoff``.
-    """
+    expendable_below: int = EXPENDABLE_BELOW
+    """Pods of a lower priority are filling: no VM is kept, grown or launched for them."""

@@ -12,8 +12,12 @@ from typing import Any
 import msgspec
 
 
-class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Base: camelCase outside, snake_case inside, unknown fields skipped."""
+class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """Base: camelCase outside, snake_case inside, unknown fields skipped.
+
+    What is decoded of JSON is a tree: no cycle can form, so the garbage collector need not
+    walk through it.
+    """
 
 
 class OwnerReference(Wire, frozen=True, kw_only=True):
@@ -65,11 +69,16 @@ class ResizePolicy(Wire, frozen=True, kw_only=True):
     restart_policy: str
 
 
+class RestartRule(Wire, frozen=True, kw_only=True):
+    action: str = ""
+
+
 class ContainerSpec(Wire, frozen=True, kw_only=True):
     name: str = ""
     resources: Resources = Resources()
     ports: list[ContainerPort] = []
     restart_policy: str | None = None
+    restart_policy_rules: list[RestartRule] = []
     resize_policy: list[ResizePolicy] = []
 
 
@@ -163,16 +172,61 @@ class SchedulingGate(Wire, frozen=True, kw_only=True):
     name: str
 
 
+class ClaimResources(Wire, frozen=True, kw_only=True):
+    requests: dict[str, Quantity] = {}
+
+
+class PersistentVolumeClaimSpec(Wire, frozen=True, kw_only=True):
+    access_modes: list[str] = []
+    storage_class_name: str | None = None
+    volume_name: str = ""
+    volume_mode: str = "Filesystem"
+    volume_attributes_class_name: str | None = None
+    selector: LabelSelector | None = None
+    resources: ClaimResources = ClaimResources()
+
+
+class PersistentVolumeClaimStatus(Wire, frozen=True, kw_only=True):
+    phase: str = ""
+
+
+class PersistentVolumeClaim(Object, frozen=True, kw_only=True):
+    spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+    status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
+
+
+class PersistentVolumeClaimTemplate(Wire, frozen=True, kw_only=True):
+    """Of a generic ephemeral volume."""
+
+    metadata: Meta = Meta()
+    spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+
+
+class EphemeralVolumeSource(Wire, frozen=True, kw_only=True):
+    volume_claim_template: PersistentVolumeClaimTemplate = PersistentVolumeClaimTemplate()
+
+
+class PersistentVolumeClaimVolumeSource(Wire, frozen=True, kw_only=True):
+    claim_name: str = ""
+
+
 class Volume(Wire, frozen=True, kw_only=True):
+    """A volume of a pod. Sources that no rule looks at are skipped."""
+
     name: str = ""
     empty_dir: dict[str, Any] | None = None
     host_path: dict[str, Any] | None = None
-    persistent_volume_claim: dict[str, Any] | None = None
-    ephemeral: dict[str, Any] | None = None
+    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
+    ephemeral: EphemeralVolumeSource | None = None
     gce_persistent_disk: dict[str, Any] | None = None
     aws_elastic_block_store: dict[str, Any] | None = None
     iscsi: dict[str, Any] | None = None
     rbd: dict[str, Any] | None = None
+    azure_disk: dict[str, Any] | None = None
+    azure_file: dict[str, Any] | None = None
+    cinder: dict[str, Any] | None = None
+    portworx_volume: dict[str, Any] | None = None
+    vsphere_volume: dict[str, Any] | None = None
 
 
 class PodSpec(Wire, frozen=True, kw_only=True):
@@ -192,6 +246,7 @@ class PodSpec(Wire, frozen=True, kw_only=True):
     priority_class_name: str = ""
     preemption_policy: str | None = None
     host_network: bool = False
+    host_users: bool | None = None
     volumes: list[Volume] = []
     resource_claims: list[Any] = []
     scheduling_group: dict[str, Any] | None = None
@@ -210,12 +265,20 @@ class ContainerStatus(Wire, frozen=True, kw_only=True):
     name: str = ""
     resources: Resources | None = None
     allocated_resources: dict[str, Quantity] = {}
-    restart_count: int = 0
+
+
+class PodCondition(Wire, frozen=True, kw_only=True):
+    """A condition without its times, which would keep pods from sharing it."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
 
 
 class PodStatus(Wire, frozen=True, kw_only=True):
     phase: str = "Pending"
-    conditions: list[Condition] = []
+    conditions: list[PodCondition] = []
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
     resources: Resources | None = None
@@ -268,15 +331,12 @@ class Ordinals(Wire, frozen=True, kw_only=True):
     start: int = 0
 
 
-class VolumeClaimTemplate(Object, frozen=True, kw_only=True):
-    """Of a StatefulSet: every pod gets a volume of the template's name."""
-
-
 class ControllerSpec(Wire, frozen=True, kw_only=True):
     """Spec of a Deployment, StatefulSet, ReplicaSet, DaemonSet or Job."""
 
     ordinals: Ordinals | None = None
-    volume_claim_templates: list[VolumeClaimTemplate] = []
+    volume_claim_templates: list[PersistentVolumeClaim] = []
+    """Of a StatefulSet: every pod gets a claim and a volume of the template's name."""
     replicas: int | None = None
     selector: LabelSelector | None = None
     template: PodTemplate = PodTemplate()
@@ -339,6 +399,104 @@ class PriorityClass(Object, frozen=True, kw_only=True):
     value: int = 0
     global_default: bool = False
     preemption_policy: str = "PreemptLowerPriority"
+
+
+class ClaimReference(Wire, frozen=True, kw_only=True):
+    """The claim that a PersistentVolume is bound to, or reserved for."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+
+
+class CSIVolumeSource(Wire, frozen=True, kw_only=True):
+    driver: str = ""
+    volume_handle: str = ""
+
+
+class VolumeNodeAffinity(Wire, frozen=True, kw_only=True):
+    required: NodeSelector | None = None
+
+
+class PersistentVolumeSpec(Wire, frozen=True, kw_only=True):
+    capacity: dict[str, Quantity] = {}
+    access_modes: list[str] = []
+    storage_class_name: str = ""
+    volume_mode: str = "Filesystem"
+    volume_attributes_class_name: str | None = None
+    claim_ref: ClaimReference | None = None
+    node_affinity: VolumeNodeAffinity | None = None
+    csi: CSIVolumeSource | None = None
+    gce_persistent_disk: dict[str, Any] | None = None
+    aws_elastic_block_store: dict[str, Any] | None = None
+    azure_disk: dict[str, Any] | None = None
+    azure_file: dict[str, Any] | None = None
+    cinder: dict[str, Any] | None = None
+    portworx_volume: dict[str, Any] | None = None
+    vsphere_volume: dict[str, Any] | None = None
+
+
+class PersistentVolumeStatus(Wire, frozen=True, kw_only=True):
+    phase: str = ""
+
+
+class PersistentVolume(Object, frozen=True, kw_only=True):
+    spec: PersistentVolumeSpec = PersistentVolumeSpec()
+    status: PersistentVolumeStatus = PersistentVolumeStatus()
+
+
+class TopologySelectorLabelRequirement(Wire, frozen=True, kw_only=True):
+    key: str
+    values: list[str] = []
+
+
+class TopologySelectorTerm(Wire, frozen=True, kw_only=True):
+    match_label_expressions: list[TopologySelectorLabelRequirement] = []
+
+
+class StorageClass(Object, frozen=True, kw_only=True):
+    provisioner: str = ""
+    volume_binding_mode: str = "Immediate"
+    allowed_topologies: list[TopologySelectorTerm] = []
+
+
+class VolumeNodeResources(Wire, frozen=True, kw_only=True):
+    count: int | None = None
+    """Volumes that can be attached; None: no limit."""
+
+
+class CSINodeDriver(Wire, frozen=True, kw_only=True):
+    name: str
+    allocatable: VolumeNodeResources | None = None
+
+
+class CSINodeSpec(Wire, frozen=True, kw_only=True):
+    drivers: list[CSINodeDriver] = []
+
+
+class CSINode(Object, frozen=True, kw_only=True):
+    """What the storage drivers on the node of the same name say of it."""
+
+    spec: CSINodeSpec = CSINodeSpec()
+
+
+class CSIDriverSpec(Wire, frozen=True, kw_only=True):
+    storage_capacity: bool = False
+    """Whether CSIStorageCapacity objects say where there is room for new volumes."""
+    prevent_pod_scheduling_if_missing: bool = False
+
+
+class CSIDriver(Object, frozen=True, kw_only=True):
+    spec: CSIDriverSpec = CSIDriverSpec()
+
+
+class CSIStorageCapacity(Object, frozen=True, kw_only=True):
+    """Room for new volumes of one class on some nodes."""
+
+    storage_class_name: str = ""
+    node_topology: LabelSelector | None = None
+    capacity: Quantity | None = None
+    maximum_volume_size: Quantity | None = None
 
 
 class Namespace(Object, frozen=True, kw_only=True):
