@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from plimsoll.api.vmpool import VMPoolSpec
 from plimsoll.decide.columns import Ints
-from plimsoll.decide.fleet import Fleet
+from plimsoll.decide.fleet import Bin, Fleet
+from plimsoll.decide.plan import Size
 
 GIB = 1024**3
 _MIB = 1024**2
@@ -26,6 +27,14 @@ def of_sizes(spec: VMPoolSpec, cpu: Ints, memory: Ints) -> Ints:
     of_memory = model.per_gib * (memory // _MIB) // (GIB // _MIB)
     price: Ints = model.per_vm + model.per_cpu * cpu // 1000 + of_memory
     return price
+
+
+def of_bin(target: Bin, size: Size | None = None) -> int:
+    """Cost of one VM at a size (absent: that which it has); nothing for a node not ours."""
+    if target.pool is None:
+        return 0
+    at = size or target.size
+    return of_size(target.pool.spec, at.cpu, at.memory)
 
 
 def of_fleet(fleet: Fleet) -> int:

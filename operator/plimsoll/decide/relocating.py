@@ -28,14 +28,6 @@ class Relocating:
         self._roster = roster
         self._budgets = budgets
 
-    def is_new(self, workload: Workload, pod: Pod) -> bool:
-        """Whether the replica came a moment ago and has kept the size that it came with."""
-        start = workload.template_size
-        as_it_came = pod.size is not None and (
-            (pod.size.cpu, pod.size.memory) == (start.cpu, start.memory)
-        )
-        return as_it_came and self._placer.now - pod.created < NEW
-
     def move(self, workload: Workload, pod: Pod, size: Size, moves: list[Move]) -> bool:
         """Whether there is a better place, and the replica may be evicted for it."""
         refusal = guards.evict(pod, self._budgets)
@@ -68,3 +60,12 @@ class Relocating:
             )
         )
         return True
+
+
+def is_new(workload: Workload, pod: Pod, now: float) -> bool:
+    """Whether a replica came a moment ago and has kept the size that it came with."""
+    start = workload.template_size
+    as_it_came = pod.size is not None and (
+        (pod.size.cpu, pod.size.memory) == (start.cpu, start.memory)
+    )
+    return as_it_came and now - pod.created < NEW

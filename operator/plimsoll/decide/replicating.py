@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from plimsoll.decide import sizing, wording
 from plimsoll.decide.placing import Failure, Placer
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected, Size, Unplaced
+from plimsoll.decide.preferring import Apart
 from plimsoll.decide.resizing import grown
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import Workload
+from plimsoll.world.snapshot import Pod, Workload
 
 
 class Replicating:
@@ -46,13 +48,15 @@ class Replicating:
         workload: Workload,
         replicas: int,
         size: Size,
+        apart: Callable[[], Apart | None],
         rejected: tuple[Rejected, ...],
         moves: list[Move],
         unplaced: list[Unplaced],
     ) -> int:
         """Places further replicas, each as large as the others; answers the new count.
 
-        Replicas that find no place are not asked for, unless the range's lower end wants them.
+        ``apart`` says for each where it must go if it can. Replicas that find no place are
+        not asked for, unless the range's lower end wants them.
         """
         spec = workload.spec
         assert workload.template is not None
@@ -65,7 +69,7 @@ class Replicating:
                 pod,
                 shape,
                 self._roster.preference(workload.key),
-                self._roster.apart(workload.key),
+                apart(),
             )
             if isinstance(target, Failure):
                 unplaced.append(Unplaced(pod=pod, reason=target.reason, why=target.why))
@@ -83,7 +87,9 @@ class Replicating:
                     target=str(final),
                     replicas=final,
                     reason=self._why(workload, replicas, size),
-                    rejected=rejected or self._not_resized(workload),
+                    rejected=rejected
+                    if any(other.lever is Lever.RESIZE for other in rejected)
+                    else (*self._not_resized(workload), *rejected),
                 )
             )
         return final
@@ -101,13 +107,7 @@ class Replicating:
         With ``keep_promise`` only as many as the survival promise can do without where
         the others are now. Answers the new count.
         """
-        pods = self._roster.pods(workload)
-        crowd = Counter(pod.node for pod in pods if pod.node)
-        # Unbound before bound, not ready before ready, crowded together before alone.
-        order = sorted(
-            pods,
-            key=lambda p: (p.node is not None, p.ready, -crowd[p.node or ""], -p.created, p.name),
-        )
+        pods, order = self._roster.pods(workload), self.order(workload)
         promised = keep_promise and self._roster.redundancy(workload)[0]
         for number in range(replicas, workload.replicas):
             taken = self._roster.remove(workload, order[: workload.replicas - number])
@@ -124,6 +124,16 @@ class Replicating:
                 )
             )
         return workload.replicas
+
+    def order(self, workload: Workload) -> list[Pod]:
+        """The workload's pods as the ReplicaSet controller takes them away, first to last."""
+        pods = self._roster.pods(workload)
+        crowd = Counter(pod.node for pod in pods if pod.node)
+        # Unbound before bound, not ready before ready, crowded together before alone.
+        return sorted(
+            pods,
+            key=lambda p: (p.node is not None, p.ready, -crowd[p.node or ""], -p.created, p.name),
+        )
 
     def _fewer_move(self, workload: Workload, replicas: int, waits: str) -> Move:
         spec = workload.spec

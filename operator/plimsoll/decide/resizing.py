@@ -29,23 +29,6 @@ class Growth:
     """Replicas that cannot be larger where they are."""
     refused: dict[str, Refusal] = field(default_factory=dict)
     """Why, by pod."""
-    _cpu: int = 0
-    _memory: int = 0
-
-    def lack(self, now: Resources, to: Size) -> None:
-        """One replica stays smaller than asked for."""
-        self._cpu += to.cpu - now.cpu
-        self._memory += to.memory - now.memory
-
-    def spare(self, now: Resources, size: Size) -> None:
-        """One replica is larger than asked for and makes up for others."""
-        self._cpu -= now.cpu - size.cpu
-        self._memory -= now.memory - size.memory
-
-    @property
-    def missing(self) -> Size:
-        """What all replicas together offer less than asked for."""
-        return Size(cpu=max(0, self._cpu), memory=max(0, self._memory))
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
@@ -66,22 +49,20 @@ class Resizing:
         self._fleet = placer.fleet
         self._roster = roster
 
-    def up(self, workload: Workload, size: Size) -> Growth:
-        """Grows every running replica that is too small."""
+    def up(self, workload: Workload, size: Size, rejected: tuple[Rejected, ...] = ()) -> Growth:
+        """Grows every running replica that is too small; ``rejected`` is what was not done."""
         growth = Growth()
-        for pod, now in self._running(workload):
-            to = _at_least(now, size)
-            if _covers(now, to):
-                growth.spare(now, size)
+        for pod, now in self.running(workload):
+            to = at_least(now, size)
+            if covers(now, to):
                 continue
             refusal = self._make_room(pod, now, to)
             if refusal is None:
-                growth.resizes.append(self._move(workload, pod, now, to))
+                growth.resizes.append(self._move(workload, pod, now, to, rejected))
                 continue
             self._placer.refuse(refusal)
             growth.refused[pod.key] = refusal
             growth.stuck.append(pod)
-            growth.lack(now, to)
         return growth
 
     def pending(self, workload: Workload, size: Size, moves: list[Move]) -> None:
@@ -92,18 +73,23 @@ class Resizing:
             now = pod.size
             if now is None or pod.node is not None or pod.key not in self._fleet.where:
                 continue
-            to = _at_least(now, size)
+            to = at_least(now, size)
             taken = self._fleet.bins[self._fleet.where[pod.key]].requests(pod.key)
             # Where there was no room for that, it was placed as it is.
-            if not _covers(now, to) and _covers(taken, changed(pod.shape.requests, now, to)):
+            if not covers(now, to) and covers(taken, changed(pod.shape.requests, now, to)):
                 moves.append(self._move(workload, pod, now, to))
 
     def down(self, workload: Workload, size: Size, moves: list[Move]) -> None:
+        """Makes replicas smaller that are larger than so much."""
         if workload.spec.scale_up is None:
             return
         for pod in self._roster.pods(workload):
             now = pod.size
             if now is None or pod.key not in self._fleet.where or pod.resize_refused:
+                continue
+            target = self._fleet.bins[self._fleet.where[pod.key]]
+            if pod.key in target.resized:
+                # It has just been made larger; what it has too much of is given back next time.
                 continue
             cpu, memory = _lower(now.cpu, size.cpu), _lower(now.memory, size.memory)
             # Kubernetes resizes memory downwards only best-effort, never below use; that is
@@ -111,7 +97,6 @@ class Resizing:
             if (cpu, memory) == (now.cpu, now.memory) or pod.restart_on_resize:
                 continue
             to = Size(cpu=cpu, memory=memory)
-            target = self._fleet.bins[self._fleet.where[pod.key]]
             self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
             moves.append(
                 Move(
@@ -127,30 +112,27 @@ class Resizing:
                 )
             )
 
-    def all_can_be(self, workload: Workload, size: Size) -> bool:
-        """Whether all running replicas can be so large where they are, all at once."""
-        undo: list[tuple[Bin, Size, Pod, Resources]] = []
-        try:
-            for pod, now in self._running(workload):
-                to = _at_least(now, size)
-                if _covers(now, to):
-                    continue
-                target = self._fleet.bins[self._fleet.where[pod.key]]
-                room = self._room_for(pod, target, now, to)
-                if isinstance(room, Refusal):
-                    return False
-                before = Size(cpu=target.cpu, memory=target.memory)
-                undo.append((target, before, pod, target.requests(pod.key)))
-                if room is not None:
-                    self._fleet.resize_bin(target, room)
-                self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
-            return True
-        finally:
-            for target, before, pod, requests in reversed(undo):
-                self._fleet.resize_pod(pod.key, requests)
-                self._fleet.resize_bin(target, before)
+    def all_fit(self, workload: Workload, size: Size) -> bool:
+        """Whether all running replicas can be so large at once, their VMs staying as they are.
 
-    def _running(self, workload: Workload) -> Iterator[tuple[Pod, Resources]]:
+        A restart does not count as possible: it is never worth it to have fewer.
+        """
+        more: dict[str, list[int]] = {}
+        for pod, now in self.running(workload):
+            to = at_least(now, size)
+            if covers(now, to):
+                continue
+            target = self._fleet.bins[self._fleet.where[pod.key]]
+            if pod.resize_refused or pod.restart_on_resize or not target.accepts:
+                return False
+            sums = more.setdefault(target.name, [0, 0])
+            sums[0] += to.cpu - now.cpu
+            sums[1] += to.memory - now.memory
+            if not _fits(target, *sums):
+                return False
+        return True
+
+    def running(self, workload: Workload) -> Iterator[tuple[Pod, Resources]]:
         """Replicas that have a VM and a size that may be changed."""
         if workload.spec.scale_up is None:
             return
@@ -158,7 +140,14 @@ class Resizing:
             if pod.size is not None and pod.node is not None and pod.key in self._fleet.where:
                 yield pod, pod.size
 
-    def _move(self, workload: Workload, pod: Pod, now: Resources, to: Size) -> Move:
+    def _move(
+        self,
+        workload: Workload,
+        pod: Pod,
+        now: Resources,
+        to: Size,
+        rejected: tuple[Rejected, ...] = (),
+    ) -> Move:
         target = self._fleet.bins[self._fleet.where[pod.key]]
         # A pending replica waits for its place anyway, and the scheduler heeds its new size.
         waits = pod.node is not None and (
@@ -173,22 +162,14 @@ class Resizing:
             size=to,
             uid=pod.uid,
             reason=self._why(workload, to),
-            rejected=(
-                Rejected(
-                    lever=Lever.REPLICATE,
-                    subject=f"workload/{workload.key}",
-                    reason=Reason.COSTLIER,
-                    message="the replicas are below their largest size; growing them in place "
-                    "starts no container and needs no further berth",
-                ),
-            ),
+            rejected=rejected,
             deferred=f"waits until VM {target.name} has grown" if waits else "",
         )
 
     def _make_room(self, pod: Pod, now: Resources, to: Size) -> Refusal | None:
         """Takes the room for a larger replica, growing its VM if need be."""
         target = self._fleet.bins[self._fleet.where[pod.key]]
-        outcome = self._room_for(pod, target, now, to)
+        outcome = self.room_for(pod, now, to)
         if isinstance(outcome, Refusal):
             return outcome
         if outcome is not None:
@@ -210,8 +191,9 @@ class Resizing:
         self._fleet.resize_pod(pod.key, changed(target.requests(pod.key), now, to))
         return None
 
-    def _room_for(self, pod: Pod, target: Bin, now: Resources, to: Size) -> Refusal | Size | None:
+    def room_for(self, pod: Pod, now: Resources, to: Size) -> Refusal | Size | None:
         """None: it fits as is; a size: if the VM grows to it; a refusal: it does not."""
+        target = self._fleet.bins[self._fleet.where[pod.key]]
         subject = f"pod/{pod.key}"
         if pod.resize_refused:
             return Refusal(guard=Reason.UNSCHEDULABLE, subject=subject, message=pod.resize_refused)
@@ -220,9 +202,7 @@ class Resizing:
                 guard=Reason.NOT_READY, subject=subject, message=f"VM {target.name} is not ready"
             )
         more = Resources(cpu=to.cpu - now.cpu, memory=to.memory - now.memory)
-        fits_cpu = not more.cpu or target.cpu_used + more.cpu <= target.line_cpu
-        fits_memory = not more.memory or target.memory_used + more.memory <= target.line_memory
-        if fits_cpu and fits_memory:
+        if _fits(target, more.cpu, more.memory):
             return None
         return self._placer.grow_for(target, more, extra_pod=False)
 
@@ -236,11 +216,20 @@ class Resizing:
         )
 
 
-def _at_least(now: Resources, size: Size) -> Size:
+def _fits(target: Bin, cpu: int, memory: int) -> bool:
+    """Whether so much more goes under the load line; what is not asked for cannot be short."""
+    return (not cpu or target.cpu_used + cpu <= target.line_cpu) and (
+        not memory or target.memory_used + memory <= target.line_memory
+    )
+
+
+def at_least(now: Resources, size: Size) -> Size:
+    """The size, but in nothing smaller than now."""
     return Size(cpu=max(now.cpu, size.cpu), memory=max(now.memory, size.memory))
 
 
-def _covers(has: Resources, wanted: Size | Resources) -> bool:
+def covers(has: Resources | Size, wanted: Size | Resources) -> bool:
+    """Whether one is no smaller than the other in anything."""
     return has.cpu >= wanted.cpu and has.memory >= wanted.memory
 
 
@@ -258,8 +247,8 @@ def grown(
     if workload.spec.scale_up is None:
         return shape
     start = now or workload.template_size
-    to = _at_least(start, size)
-    if _covers(start, to):
+    to = at_least(start, size)
+    if covers(start, to):
         return shape
     return msgspec.structs.replace(
         shape,

@@ -47,6 +47,11 @@ def need_of(spec: ContainerWorkloadSpec, cpu: int, memory: int) -> Need:
     )
 
 
+def less(need: Need, given: Size) -> Need:
+    """What is needed besides so much."""
+    return Need(cpu=max(0, need.cpu - given.cpu), memory=max(0, need.memory - given.memory))
+
+
 def survivors(replicas: int, survive: int, domains: int | None) -> int:
     """Replicas left after losing the ``survive`` fullest of ``domains`` (None: unbounded)."""
     if survive == 0:
@@ -58,6 +63,11 @@ def survivors(replicas: int, survive: int, domains: int | None) -> int:
     full, rest = divmod(replicas, domains)
     # `rest` domains hold one more than the others.
     return max(0, replicas - survive * full - min(survive, rest))
+
+
+def share(replicas: int, domains: int) -> int:
+    """Replicas that the fullest of so many domains holds of an even spread."""
+    return -(-replicas // max(1, domains))
 
 
 def floor(spec: ContainerWorkloadSpec) -> int:

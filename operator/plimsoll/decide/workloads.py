@@ -7,12 +7,13 @@ and ``replicating.py``, who is where in ``roster.py``.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from plimsoll.decide import sizing
+from plimsoll.decide import sizing, wording
+from plimsoll.decide.joint import Choice, Joint, Option
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.plan import (
+    Lever,
     Move,
     Reason,
     Refusal,
@@ -20,7 +21,7 @@ from plimsoll.decide.plan import (
     Unplaced,
     WorkloadVerdict,
 )
-from plimsoll.decide.relocating import Relocating
+from plimsoll.decide.relocating import Relocating, is_new
 from plimsoll.decide.replicating import Replicating
 from plimsoll.decide.resizing import Growth, Resizing, grown
 from plimsoll.decide.roster import Roster
@@ -45,6 +46,7 @@ class _Sized:
     wish: _Wish
     enough: bool
     growth: Growth
+    choice: Choice
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Workloads:
         self._roster = roster
         self._resizing = Resizing(placer, roster)
         self._replicating = Replicating(placer, roster)
+        self._joint = Joint(placer, roster, self._resizing)
         self._relocating = Relocating(placer, roster, budgets)
         self._sized: dict[str, _Sized] = {}
 
@@ -123,55 +126,66 @@ class Workloads:
         return result
 
     def _size_one(self, workload: Workload) -> _Sized:
-        low, high, wish = self._wishes(workload)
-        wanted = self._replicating.wanted(workload, low.replicas, high.replicas)
-        if wanted < workload.replicas:
-            wanted = self._fewest(workload, wanted, wish)
-        return _Sized(wish(wanted), low.enough, self._resizing.up(workload, wish(wanted).up))
-
-    def _wishes(
-        self, workload: Workload
-    ) -> tuple[sizing.Shape, sizing.Shape, Callable[[int], _Wish]]:
-        """What carries the load now, what its recent peak, and sizes for so many replicas."""
+        """What a workload needs now, and as much of it as its running replicas can be given."""
         spec, demand = workload.spec, workload.demand
         fixed = _template_size(workload)
         if demand is None:
             as_is = _without_metrics(workload, fixed)
-            return as_is, as_is, lambda replicas: _Wish(replicas, as_is.size, as_is.size)
+            number = self._replicating.wanted(workload, as_is.replicas, as_is.replicas)
+            wish = _Wish(number, as_is.size, as_is.size)
+            choice = Choice(Option(number, number, 0, as_is.size))
+            return _Sized(wish, True, self._resizing.up(workload, wish.up), choice)
         domains = self._roster.domains(workload)
         need = sizing.need_of(spec, demand.cpu, demand.memory)
         peak = sizing.need_of(spec, demand.peak_cpu, demand.peak_memory)
-
-        def wish(replicas: int) -> _Wish:
-            carriers = sizing.survivors(replicas, spec.redundancy.survive, domains)
-            return _Wish(
-                replicas,
-                sizing.size_for(spec, need, carriers, fixed),
-                sizing.size_for(spec, peak, carriers, fixed),
-            )
-
         low = sizing.shape_for(spec, need, domains, fixed)
-        return low, sizing.shape_for(spec, peak, domains, fixed), wish
+        high = sizing.shape_for(spec, peak, domains, fixed)
+        wanted = self._replicating.wanted(workload, low.replicas, high.replicas)
+        if wanted < workload.replicas:
+            wanted = self._fewest(workload, wanted, need, fixed)
+        choice = self._joint.choose(workload, need, fixed, wanted)
+        option = choice.option
+        at_peak = sizing.less(peak, option.smaller)
+        wish = _Wish(
+            option.replicas, option.size, sizing.size_for(spec, at_peak, option.carriers, fixed)
+        )
+        later = tuple(other for other in choice.rejected if other.lever is not Lever.RESIZE)
+        growth = self._resizing.up(workload, wish.up, later)
+        return _Sized(wish, low.enough and choice.carries, growth, choice)
 
-    def _fewest(self, workload: Workload, least: int, wish: Callable[[int], _Wish]) -> int:
+    def _fewest(self, workload: Workload, least: int, need: sizing.Need, fixed: Size) -> int:
         """The fewest replicas, from ``least`` up, that can be as large as they must then be.
 
-        One that has to go so that others find room to grow goes first.
+        No VM is made larger to have fewer, and the promise is kept where the others are.
         """
         if not _by_load(workload):
             return least
-        numbers = range(least, workload.replicas)
-        found = bisect_left(
-            numbers, True, key=lambda n: self._resizing.all_can_be(workload, wish(n).up)
-        )
-        if found == len(numbers):
-            self._placer.refuse(
-                Refusal(
-                    guard=Reason.NO_HOST_ROOM,
-                    subject=f"workload/{workload.key}",
-                    message="fewer replicas would have to be larger than their VMs allow",
+        order = [pod.key for pod in self._replicating.order(workload)]
+
+        def broken(number: int) -> Refusal | None:
+            left = self._joint.carriers(workload, order[: workload.replicas - number])
+            size = sizing.size_for(workload.spec, need, left, fixed)
+            subject = f"workload/{workload.key}"
+            if left * size.cpu < need.cpu or left * size.memory < need.memory or not left:
+                return Refusal(
+                    guard=Reason.REDUNDANCY,
+                    subject=subject,
+                    message=f"{number} replicas where they are now would not survive the loss of "
+                    f"{workload.spec.redundancy.survive} {workload.spec.redundancy.across}(s)",
                 )
-            )
+            if not self._resizing.all_fit(workload, size):
+                return Refusal(
+                    guard=Reason.NO_HOST_ROOM,
+                    subject=subject,
+                    message=f"{number} replicas would have to be of {wording.size(size)}, for "
+                    "which their VMs have no room as they are",
+                )
+            return None
+
+        numbers = range(least, workload.replicas)
+        found = bisect_left(numbers, True, key=lambda number: broken(number) is None)
+        if found and (refusal := broken(numbers[found - 1])) is not None:
+            self._placer.refuse(refusal)
         return least + found
 
     def _decide_one(self, workload: Workload, sized: _Sized, outcome: Outcome) -> None:
@@ -180,19 +194,22 @@ class Workloads:
         self._resizing.pending(workload, wish.up, outcome.moves)
         self._relocate(workload, sized, outcome.moves)
         replicas = wish.replicas
-        if growth.stuck and _by_load(workload) and demand is not None:
-            replicas = max(replicas, workload.replicas + self._made_up(workload, sized))
-            replicas = min(replicas, workload.spec.scale_out.max)
         if replicas > workload.replicas:
             replicas = self._replicating.more(
-                workload, replicas, wish.up, growth.rejected, outcome.moves, outcome.unplaced
+                workload,
+                replicas,
+                wish.up,
+                lambda: self._joint.apart(workload, sized.choice.option),
+                (*growth.rejected, *sized.choice.rejected),
+                outcome.moves,
+                outcome.unplaced,
             )
         elif replicas < workload.replicas:
             waits = "waits until those that stay have grown" if growth.resizes else ""
             replicas = self._replicating.fewer(
                 workload, replicas, waits, outcome.moves, keep_promise=_by_load(workload)
             )
-        if demand is not None and demand.window_full:
+        if demand is not None and demand.window_full and sized.choice.carries:
             self._resizing.down(workload, wish.down, outcome.moves)
         outcome.wanted[workload.key] = sizing.Shape(
             replicas=replicas, size=wish.up, enough=sized.enough
@@ -201,27 +218,10 @@ class Workloads:
     def _relocate(self, workload: Workload, sized: _Sized, moves: list[Move]) -> None:
         """Moves the first new replica that is stuck where it cannot grow."""
         for pod in sized.growth.stuck:
-            if self._relocating.is_new(workload, pod) and self._relocating.move(
+            if is_new(workload, pod, self._placer.now) and self._relocating.move(
                 workload, pod, sized.wish.up, moves
             ):
                 break
-
-    def _made_up(self, workload: Workload, sized: _Sized) -> int:
-        """Replicas that make up for what larger ones could not give.
-
-        None while replicas are still on their way to where they can grow, or may come
-        back with a lost VM: each would be made up for although nothing lacks in the end.
-        """
-        unsettled = any(
-            pod.node is None or self._relocating.is_new(workload, pod)
-            for pod in (*self._roster.pods(workload), *sized.growth.stuck)
-        ) or any(why.guard is Reason.NOT_READY for why in sized.growth.refused.values())
-        missing, each = sized.growth.missing, sized.wish.up
-        return (
-            0
-            if unsettled
-            else max(_times(missing.cpu, each.cpu), _times(missing.memory, each.memory))
-        )
 
 
 def _by_load(workload: Workload) -> bool:
@@ -233,10 +233,6 @@ def _by_load(workload: Workload) -> bool:
 def _template_size(workload: Workload) -> Size:
     start = workload.template_size
     return Size(cpu=start.cpu, memory=start.memory)
-
-
-def _times(amount: int, each: int) -> int:
-    return -(-amount // each) if each else 0
 
 
 def _without_metrics(workload: Workload, fixed: Size) -> sizing.Shape:
