@@ -54,6 +54,10 @@ CONFIGMAPS: Final = Resource("", "v1", "configmaps", True, "ConfigMap")
 EVENTS: Final = Resource("", "v1", "events", True, "Event")
 NAMESPACES: Final = Resource("", "v1", "namespaces", False, "Namespace")
 NODES: Final = Resource("", "v1", "nodes", False, "Node")
+PERSISTENTVOLUMECLAIMS: Final = Resource(
+    "", "v1", "persistentvolumeclaims", True, "PersistentVolumeClaim"
+)
+PERSISTENTVOLUMES: Final = Resource("", "v1", "persistentvolumes", False, "PersistentVolume")
 PODS: Final = Resource("", "v1", "pods", True, "Pod")
 SECRETS: Final = Resource("", "v1", "secrets", True, "Secret")
 SERVICES: Final = Resource("", "v1", "services", True, "Service")
@@ -75,6 +79,12 @@ SELFSUBJECTACCESSREVIEWS: Final = Resource(
 RUNTIMECLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", False, "RuntimeClass")
 PRIORITYCLASSES: Final = Resource(
     "scheduling.k8s.io", "v1", "priorityclasses", False, "PriorityClass"
+)
+STORAGECLASSES: Final = Resource("storage.k8s.io", "v1", "storageclasses", False, "StorageClass")
+CSINODES: Final = Resource("storage.k8s.io", "v1", "csinodes", False, "CSINode")
+CSIDRIVERS: Final = Resource("storage.k8s.io", "v1", "csidrivers", False, "CSIDriver")
+CSISTORAGECAPACITIES: Final = Resource(
+    "storage.k8s.io", "v1", "csistoragecapacities", True, "CSIStorageCapacity"
 )
 APISERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", False, "APIService")
 POD_METRICS: Final = Resource("metrics.k8s.io", "v1beta1", "pods", True, "PodMetrics")

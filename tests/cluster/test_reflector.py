@@ -11,10 +11,12 @@ import msgspec
 import aio
 from livecluster import ensure_namespace, install_kinds
 from plimsoll.kube import Kube
-from plimsoll.resources import CONFIGMAPS, PODS, VMPOOLS, Resource
+from plimsoll.resources import CONFIGMAPS, CSINODES, PODS, STORAGECLASSES, VMPOOLS, Resource
 from plimsoll.world import wire
+from plimsoll.world.attachments import attach_limits
 from plimsoll.world.reflector import Reflector
 from plimsoll.world.stores import UNFINISHED, World
+from plimsoll.world.volumes import Volumes
 from plimsoll_testenv import ControlPlane
 
 NAMESPACE = "test-reflector"
@@ -211,8 +213,72 @@ def test_without_any_permission_the_world_names_everything_that_is_missing(
                 await aio.eventually(lambda: all(r.problem for r in world.reflectors.values()))
                 assert not world.synced
                 unreadable = world.unreadable()
-                assert len(unreadable) == 14
+                assert len(unreadable) == 20
                 assert "cannot list resource" in unreadable[PODS]
+
+    aio.run(scenario())
+
+
+def test_the_world_tells_where_the_volumes_of_a_pod_can_be_reached(
+    control_plane: ControlPlane,
+) -> None:
+    zone = {"key": "topology.kubernetes.io/zone", "values": ["a"]}
+    storage = (
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "test-reflector"},
+            "provisioner": "csi.example",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "allowedTopologies": [{"matchLabelExpressions": [zone]}],
+        },
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": "test-reflector"},
+            "spec": {
+                "drivers": [{"name": "csi.example", "nodeID": "n", "allocatable": {"count": 7}}]
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": NAMESPACE},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "test-reflector",
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        },
+    )
+    volume = wire.Volume(
+        persistent_volume_claim=wire.PersistentVolumeClaimVolumeSource(claim_name="data")
+    )
+
+    async def scenario() -> None:
+        async with Kube(str(control_plane.kubeconfig)) as kube:
+            await ensure_namespace(kube, NAMESPACE)
+            world = World(kube)
+            async with aio.background(world.run()):
+                async with asyncio.timeout(30):
+                    await world.wait_synced()
+                for written in storage:
+                    await world.wait_for(await kube.create(written))
+                objects = world.objects()
+                rules = Volumes(objects).rules_of(NAMESPACE, "p", [volume])
+                assert rules is not None
+                assert rules.blocked == ""
+                ((term,),) = (s.node_selector_terms for s in rules.nodes)
+                assert term.match_expressions == [
+                    wire.SelectorRequirement(
+                        key="topology.kubernetes.io/zone", operator="In", values=["a"]
+                    )
+                ]
+                resource = "attachable-volumes-csi-csi.example"
+                assert rules.resources == {resource: 1}
+                assert attach_limits(objects).by_node["test-reflector"] == {resource: 7}
+                await kube.delete(CSINODES, "test-reflector")
+                await kube.delete(STORAGECLASSES, "test-reflector")
 
     aio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,13 +91,8 @@ def test_any_mix_of_files_directories_and_lists(write: Write, tmp_path: Path) ->
 
 
 def test_standard_input_is_read_where_a_dash_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stdin:
-        class buffer:  # noqa: N801 - the attribute of sys.stdin
-            @staticmethod
-            def read() -> bytes:
-                return json.dumps(pod()).encode()
-
-    monkeypatch.setattr("sys.stdin", Stdin)
+    stdin = io.TextIOWrapper(io.BytesIO(json.dumps(pod()).encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
     assert pods_of(load(["-"])) == ["default/p"]
 
 
@@ -290,12 +286,57 @@ def test_a_new_name_does_not_clash_with_a_pod_that_is_there(write: Write) -> Non
     assert pods_of(load([path])) == ["default/web-0", "default/web-1"]
 
 
-def test_volume_claims_of_a_statefulset_are_named_as_not_modelled(write: Write) -> None:
-    stateful = controller(
-        "StatefulSet", "db", volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}]
-    )
-    (found,) = snapshot_of(load([write(stateful)])).pods
-    assert found.shape.not_modelled == ("volume data (PersistentVolumeClaim data-db-0)",)
+FAST = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": "fast",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "csi.example",
+    "volumeBindingMode": "WaitForFirstConsumer",
+    "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]}],
+}
+DATABASE = controller(
+    "StatefulSet", "db", volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}]
+)
+
+
+def test_volume_claims_of_a_statefulset_will_be_made_with_its_pods(write: Write) -> None:
+    (found,) = snapshot_of(load([write(DATABASE, FAST)])).pods
+    assert (found.shape.blocked, found.shape.not_modelled) == ("", ())
+    assert found.shape.requests.extended == {"attachable-volumes-csi-csi.example": 1}
+    (selector,) = found.shape.volume_nodes
+    assert selector.node_selector_terms[0].match_expressions[0].values == ["a"]
+
+
+def test_without_any_storage_class_no_place_is_guessed(write: Write) -> None:
+    (found,) = snapshot_of(load([write(DATABASE)])).pods
+    (why,) = found.shape.not_modelled
+    assert "the files hold no StorageClass" in why
+
+
+def test_a_claim_that_a_dump_leaves_out_is_not_guessed_at(write: Write) -> None:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    lone = pod("lone", spec={"volumes": volumes})
+    (found,) = snapshot_of(load([write(lone)])).pods
+    (why,) = found.shape.not_modelled
+    assert "the files hold no PersistentVolumeClaim" in why
+    other = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "x"}}
+    (found,) = snapshot_of(load([write(lone, other)])).pods
+    assert found.shape.blocked == 'persistentvolumeclaim "data" not found'
+
+
+def test_a_generic_ephemeral_volume_of_a_manifest_will_have_its_claim(write: Write) -> None:
+    volumes = [{"name": "tmp", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]
+    (found,) = snapshot_of(load([write(pod("lone", spec={"volumes": volumes}), FAST)])).pods
+    assert found.shape.blocked == ""
+    assert len(found.shape.volume_nodes) == 1
+    seen = pod("lone", spec={"volumes": volumes})
+    seen["metadata"]["uid"] = "u"
+    other = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "x"}}
+    (found,) = snapshot_of(load([write(seen, FAST, other)])).pods
+    assert "waiting for ephemeral volume controller" in found.shape.blocked
 
 
 def test_daemonsets_run_on_the_nodes_that_they_fit(write: Write) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, islice
 from typing import Final
 
@@ -70,6 +70,22 @@ def missing_pods(cluster: Objects, jobs: Iterable[wire.Controller]) -> Iterator[
     for daemonset in cluster.daemonsets:
         if daemonset.metadata.deletion_timestamp is None:
             yield from expansion.daemons(daemonset, cluster.nodes)
+
+
+def missing_claims(cluster: Objects) -> Iterator[wire.PersistentVolumeClaim]:
+    """Claims that controllers would make for the pods that no cluster has seen yet."""
+    templates = {
+        (s.metadata.namespace, s.metadata.name): s.spec.volume_claim_templates
+        for s in cluster.statefulsets
+    }
+    known = {(c.metadata.namespace, c.metadata.name) for c in cluster.claims}
+    for pod in cluster.pods:
+        # A cluster gives its pods identities.
+        if pod.metadata.uid or not pod.spec.volumes:
+            continue
+        for claim in _claims_of(pod, templates):
+            if (claim.metadata.namespace, claim.metadata.name) not in known:
+                yield claim
 
 
 class _Expansion:
@@ -166,6 +182,30 @@ class _Expansion:
             ),
             spec=template.spec,
         )
+
+
+def _claims_of(
+    pod: wire.Pod, templates: Mapping[tuple[str, str], list[wire.PersistentVolumeClaim]]
+) -> Iterator[wire.PersistentVolumeClaim]:
+    meta = pod.metadata
+    owner = controller_of(meta.owner_references)
+    if owner is not None and owner.kind == "StatefulSet":
+        for template in templates.get((meta.namespace, owner.name), ()):
+            name = f"{template.metadata.name}-{meta.name}"
+            yield wire.PersistentVolumeClaim(
+                metadata=wire.Meta(name=name, namespace=meta.namespace), spec=template.spec
+            )
+    itself = wire.OwnerReference(kind="Pod", name=meta.name, controller=True)
+    for volume in pod.spec.volumes:
+        if volume.ephemeral is not None:
+            yield wire.PersistentVolumeClaim(
+                metadata=wire.Meta(
+                    name=f"{meta.name}-{volume.name}",
+                    namespace=meta.namespace,
+                    owner_references=[itself],
+                ),
+                spec=volume.ephemeral.volume_claim_template.spec,
+            )
 
 
 def _active(job: wire.Controller) -> int:

@@ -29,6 +29,12 @@ WANTED: Final[dict[tuple[str, str], Wanted]] = {
     ("policy", "PodDisruptionBudget"): Wanted(wire.PodDisruptionBudget),
     ("node.k8s.io", "RuntimeClass"): Wanted(wire.RuntimeClass, namespaced=False),
     ("scheduling.k8s.io", "PriorityClass"): Wanted(wire.PriorityClass, namespaced=False),
+    ("", "PersistentVolume"): Wanted(wire.PersistentVolume, namespaced=False),
+    ("", "PersistentVolumeClaim"): Wanted(wire.PersistentVolumeClaim),
+    ("storage.k8s.io", "StorageClass"): Wanted(wire.StorageClass, namespaced=False),
+    ("storage.k8s.io", "CSINode"): Wanted(wire.CSINode, namespaced=False),
+    ("storage.k8s.io", "CSIDriver"): Wanted(wire.CSIDriver, namespaced=False),
+    ("storage.k8s.io", "CSIStorageCapacity"): Wanted(wire.CSIStorageCapacity),
     ("metrics.k8s.io", "PodMetrics"): Wanted(wire.PodMetrics),
     ("metrics.k8s.io", "NodeMetrics"): Wanted(wire.NodeMetrics, namespaced=False),
 }
@@ -42,8 +48,6 @@ _OTHERS: Final[dict[str, tuple[str, ...]]] = {
         "Endpoints",
         "Event",
         "LimitRange",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
         "PodTemplate",
         "ReplicationController",
         "ResourceQuota",
@@ -55,6 +59,7 @@ _OTHERS: Final[dict[str, tuple[str, ...]]] = {
     "batch": ("CronJob",),
     "policy": ("Eviction", "PodSecurityPolicy"),
     "node.k8s.io": (),
+    "storage.k8s.io": ("VolumeAttachment", "VolumeAttributesClass"),
     GROUP: (),
 }
 """The other kinds of groups that are known in full: there, any further kind is a mistake."""

@@ -60,7 +60,7 @@ class Storage:
         """
         size = storage_of(claim.spec.resources.requests)
         found = []
-        for volume in self._by_class[class_of(claim)]:
+        for volume in self._by_class.get(class_of(claim) or "", ()):
             if not _suits(volume, claim, size):
                 continue
             if volume.spec.claim_ref is not None:
@@ -105,10 +105,9 @@ class Storage:
         return "" if provisioner in _NO_PROVISIONER else provisioner
 
 
-def class_of(claim: PersistentVolumeClaim) -> str:
-    """Name of the claim's StorageClass; empty: it wants none."""
-    annotated = claim.metadata.annotations.get(_CLASS_ANNOTATION)
-    return annotated if annotated is not None else claim.spec.storage_class_name or ""
+def class_of(claim: PersistentVolumeClaim) -> str | None:
+    """Name of the claim's StorageClass; empty: it wants none. None: it leaves that open."""
+    return claim.metadata.annotations.get(_CLASS_ANNOTATION, claim.spec.storage_class_name)
 
 
 def reached_from(volume: PersistentVolume) -> Terms:

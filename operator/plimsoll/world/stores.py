@@ -56,6 +56,14 @@ class World:
         self.runtime_classes = reflect(resources.RUNTIMECLASSES, _struct(wire.RuntimeClass))
         self.priority_classes = reflect(resources.PRIORITYCLASSES, _struct(wire.PriorityClass))
         self.namespaces = reflect(resources.NAMESPACES, _struct(wire.Namespace))
+        self.claims = reflect(resources.PERSISTENTVOLUMECLAIMS, _struct(wire.PersistentVolumeClaim))
+        self.volumes = reflect(resources.PERSISTENTVOLUMES, _struct(wire.PersistentVolume))
+        self.storage_classes = reflect(resources.STORAGECLASSES, _struct(wire.StorageClass))
+        self.csi_nodes = reflect(resources.CSINODES, _struct(wire.CSINode))
+        self.csi_drivers = reflect(resources.CSIDRIVERS, _struct(wire.CSIDriver))
+        self.storage_capacities = reflect(
+            resources.CSISTORAGECAPACITIES, _struct(wire.CSIStorageCapacity)
+        )
         self.reflectors: dict[Resource, Reflector[Any]] = {
             value.resource: value for value in vars(self).values() if isinstance(value, Reflector)
         }
@@ -117,6 +125,12 @@ class World:
             runtime_classes=tuple(self.runtime_classes.store.values()),
             priority_classes=tuple(self.priority_classes.store.values()),
             namespaces=tuple(self.namespaces.store.values()),
+            claims=tuple(self.claims.store.values()),
+            volumes=tuple(self.volumes.store.values()),
+            storage_classes=tuple(self.storage_classes.store.values()),
+            csi_nodes=tuple(self.csi_nodes.store.values()),
+            csi_drivers=tuple(self.csi_drivers.store.values()),
+            storage_capacities=tuple(self.storage_capacities.store.values()),
         )
 
     def unreadable(self) -> dict[Resource, str]:

@@ -231,8 +231,9 @@ class Volumes:
         bound, before its pod is looked at, whatever the binding mode.
         """
         name = class_of(claim)
-        if to_come and not name:
-            name = self._storage.default_class or ""
+        if to_come and name is None:
+            name = self._storage.default_class
+        name = name or ""
         storage_class = self._storage.classes.get(name)
         if storage_class is None:
             if "StorageClass" in self._absent and (name or to_come):
