@@ -6,7 +6,7 @@ Pods of one shape are one ``PodClass``. Classes that differ in size only share t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING, Any
@@ -185,8 +185,8 @@ class Rules:
         self.free = not (self.near or self.apart or self.even or shape.host_ports)
         """Nothing but its size and the node as such matters, as far as its own rules go."""
         self.order = self._order_of(topology)
-        """Those that need VMs of their own come first, for others can fill these up; then
-        those whose places are fewer. Smaller is sooner."""
+        """Those whose places are fewer come first: 0 for pods that share a VM with none of
+        their kind, 5 for those that go anywhere."""
 
     def place(self, slot: int, number: int, terminating: bool) -> None:
         """So many more such pods on a VM; a negative number takes them away."""
@@ -206,7 +206,7 @@ class Rules:
         if self.near or self.even:
             self.placed[slot] = self.placed.get(slot, 0) + number
             for spread, _ in self.even:
-                spread.carry(slot, number)
+                spread.carriers.add(slot, number)
 
     def _order_of(self, topology: Topology) -> int:
         shape = self.shape
@@ -254,9 +254,9 @@ class Rules:
 class PodClass:
     """All pods of one shape."""
 
-    __slots__ = ("cpu", "extended", "memory", "place", "rules", "shape")
+    __slots__ = ("cpu", "extended", "memory", "order", "place", "rules", "shape", "size_key")
 
-    def __init__(self, shape: PodShape, rules: Rules) -> None:
+    def __init__(self, shape: PodShape, rules: Rules, memory_per_cpu: float) -> None:
         self.shape = shape
         self.rules = rules
         self.place = rules.place
@@ -264,6 +264,16 @@ class PodClass:
         self.memory = shape.requests.memory
         self.extended = [(n, a) for n, a in shape.requests.extended.items() if a > 0]
         """Extended resources that it asks for."""
+        self.size_key: Hashable = (self.cpu, self.memory, *self.extended, id(rules.nodes))
+        """Equal for classes that ask the same of a VM, whatever other pods are there."""
+        size = self.cpu / 1000 + self.memory / memory_per_cpu
+        alone = rules.order == 0
+        self.order = (-shape.priority, 0 if alone else 1, -size, -self.cpu, rules.order, shape.key)
+        """In which order pods get places; smaller is sooner.
+
+        By priority. Those that need VMs of their own come first, for others can fill these
+        up; then large before small (first-fit decreasing), so that small ones fill gaps.
+        """
 
 
 class Classes:
@@ -279,7 +289,9 @@ class Classes:
         """The class of a shape."""
         known = self._classes.get(shape.key)
         if known is None:
-            known = self._classes[shape.key] = PodClass(shape, self._rules_of(shape))
+            known = self._classes[shape.key] = PodClass(
+                shape, self._rules_of(shape), self._fleet.memory_per_cpu
+            )
             for name, _ in known.extended:
                 self._fleet.columns.extended(name)
         return known

@@ -38,6 +38,10 @@ class Values:
         self._all: Codes = np.zeros(columns.capacity, np.int32)
         self.codes: Codes = self._all[:0]
         self._tables: dict[Hashable, tuple[int, Bools]] = {}
+        self.unique = True
+        """No two VMs have the same value, as with host names."""
+        self.full = True
+        """Every VM has a value."""
         self.extend()
 
     def __len__(self) -> int:
@@ -62,13 +66,21 @@ class Values:
             self._all = _grown(self._all, self._columns.capacity)
         for slot in range(len(self.codes), count):
             value = self._get(slot)
-            self._all[slot] = ABSENT if value is None else self.code(value)
+            if value is None:
+                self._all[slot] = ABSENT
+                self.full = False
+                continue
+            known = len(self.values)
+            self._all[slot] = code = self.code(value)
+            if code < known:
+                self.unique = False
         self.codes = self._all[:count]
 
     def reset(self, slot: int) -> None:
         """Reads the value of one VM again."""
         value = self._get(slot)
         self._all[slot] = ABSENT if value is None else self.code(value)
+        self.full, self.unique = self.full and value is not None, False
 
     def where(self, key: Hashable, test: Callable[[Any], bool], since: int = 0) -> Bools:
         """VMs from slot ``since`` on whose value passes a test (None: it has no value).

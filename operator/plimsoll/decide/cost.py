@@ -22,11 +22,16 @@ def of_size(spec: VMPoolSpec, cpu: int, memory: int) -> int:
 
 
 def of_sizes(spec: VMPoolSpec, cpu: Ints, memory: Ints) -> Ints:
-    """As ``of_size``, of many VMs at once, to the MiB (a product in bytes could overflow)."""
+    """As ``rounded``, of many VMs at once."""
     model = spec.cost
     of_memory = model.per_gib * (memory // _MIB) // (GIB // _MIB)
     price: Ints = model.per_vm + model.per_cpu * cpu // 1000 + of_memory
     return price
+
+
+def rounded(spec: VMPoolSpec, cpu: int, memory: int) -> int:
+    """As ``of_size``, to the MiB: the product of an array in bytes could overflow."""
+    return of_size(spec, cpu, memory // _MIB * _MIB)
 
 
 def of_bin(target: Bin, size: Size | None = None) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import Bools, Ints
 from plimsoll.decide.fleet import Bin, Fleet
-from plimsoll.decide.plan import Reason, Size
+from plimsoll.decide.plan import Reason
 from plimsoll.decide.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import PodShape, Resources
 
@@ -31,15 +31,6 @@ class Filters:
         self._fleet = fleet
 
     # ----- all VMs at once
-
-    def fits(self, kind: PodClass) -> Bools:
-        """VMs that take one more such pod as they are."""
-        mask = self.room(kind)
-        mask &= kind.rules.nodes.admitted()
-        others = self.others(kind.rules)
-        if others is not None:
-            mask &= others
-        return mask
 
     def room(self, kind: PodClass) -> Bools:
         """VMs whose load line has room for one more such pod."""
@@ -53,18 +44,6 @@ class Filters:
         for name, amount in kind.extended:
             mask &= columns.extended(name) >= amount
         return mask
-
-    def number(self, kind: PodClass, slots: Ints) -> Ints:
-        """How many more such pods each of these VMs has room for."""
-        columns = self._fleet.columns
-        most = columns.pods_left[slots]
-        if kind.cpu:
-            most = np.minimum(most, columns.cpu_left[slots] // kind.cpu)
-        if kind.memory:
-            most = np.minimum(most, columns.memory_left[slots] // kind.memory)
-        for name, amount in kind.extended:
-            most = np.minimum(most, columns.extended(name)[slots] // amount)
-        return most
 
     def others(self, rules: Rules) -> Bools | None:
         """VMs from which no other pod keeps a pod with these rules; None: all.
@@ -100,7 +79,7 @@ class Filters:
         """
         found: Bools | None = None
         for spread in rules.pods.spreads:
-            if spread.carried:
+            if spread.carriers.total:
                 broken = spread.would_break()
                 found = broken if found is None else found | broken
         return found
@@ -108,7 +87,7 @@ class Filters:
     def breaks_at(self, rules: Rules, target: Bin) -> bool:
         """As ``breaks``, for a VM that is only tried out."""
         return any(
-            spread.carried and spread.would_break_new(target.labels)
+            spread.carriers.total and spread.would_break_new(target.labels)
             for spread in rules.pods.spreads
         )
 
@@ -173,7 +152,7 @@ class Filters:
             allowed = (
                 bool(spread.allowed(own)[target.slot])
                 if target.slot >= 0
-                else spread.allowed_new(labels, own, eligible=True)
+                else spread.allowed_new(labels, own)
             )
             if not allowed:
                 return Reason.SPREAD
@@ -326,31 +305,3 @@ def resources_reason(target: Bin, requests: Resources) -> Reason | None:
         not short_memory or memory <= target.allocatable_memory
     )
     return Reason.LOAD_LINE if within_vm else Reason.RESOURCES
-
-
-def growth_needed(
-    fleet: Fleet, target: Bin, requests: Resources, extra_pods: int = 1
-) -> Size | None:
-    """The smallest size at which so much more goes under the line; None if no size does.
-
-    ``requests`` are those of all ``extra_pods`` together. Neither CPU nor memory is ever
-    less than it is now.
-    """
-    if target.pool is None:
-        return None
-    sizes = fleet.sizes[target.pool.name]
-    pods = len(target.pods) + extra_pods
-    if not target.new and extra_pods and pods > target.max_pods:
-        return None
-    if extra_pods and not extended_fit(target, requests):
-        return None
-    size = sizes.smallest(
-        target.cpu_used + requests.cpu,
-        target.memory_used + requests.memory,
-        pods if target.new else 0,
-    )
-    if size is None:
-        return None
-    if sizes.memory_per_cpu is not None:
-        return size if size.cpu >= target.cpu else target.size
-    return Size(cpu=max(size.cpu, target.cpu), memory=max(size.memory, target.memory))

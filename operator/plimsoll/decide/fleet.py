@@ -202,6 +202,8 @@ class Fleet:
             lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
         )
         self.topology = Topology(snapshot.namespaces, self.columns)
+        self.memory_per_cpu = _memory_per_cpu(snapshot)
+        """Bytes for each CPU that its pods ask for, all in all; never 0."""
         self.ports = Ports()
         self.classes = Classes(self)
         self.bins: dict[str, Bin] = {}
@@ -210,6 +212,8 @@ class Fleet:
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
         self.census = {name: Census() for name in self.pools}
+        self.touched: list[int] = []
+        """Slots of VMs in the order in which they changed."""
         self.standing: dict[str, Refusal | None] = {}
         """Remembered by ``guards.pool_stands_still``: why a pool stands still, by name."""
         self.version = 0
@@ -418,6 +422,7 @@ class Fleet:
         target.accepts = accepts
         self.columns.takes[target.slot] = accepts and target.name in self.bins
         self.columns.takes_version += 1
+        self.touched.append(target.slot)
 
     def _open(self, target: Bin) -> None:
         self.version += 1
@@ -454,6 +459,7 @@ class Fleet:
         room.vms -= 1
         columns = self.columns
         columns.is_open[target.slot] = columns.takes[target.slot] = False
+        self.touched.append(target.slot)
         columns.takes_version += 1
         columns.open_version += 1
         self._count(target, -1)
@@ -490,6 +496,7 @@ class Fleet:
         columns.fullness[slot] = cpu_share if cpu_share > memory_share else memory_share
         if columns.has_extended:
             columns.reset_extended(slot)
+        self.touched.append(slot)
 
     def _put_bound(self, pods: Iterable[Pod]) -> None:
         """Bound pods, those of a class on a VM at once."""
@@ -539,6 +546,16 @@ class Fleet:
                 and not vm.lost,
             )
         )
+
+
+def _memory_per_cpu(snapshot: Snapshot) -> float:
+    cpu = sum(pod.shape.requests.cpu for pod in snapshot.pods)
+    memory = sum(pod.shape.requests.memory for pod in snapshot.pods)
+    return memory / cpu * 1000 if cpu and memory else _USUAL_MEMORY_PER_CPU
+
+
+_USUAL_MEMORY_PER_CPU = 4.0 * 1024**3
+"""Where pods tell nothing: the ratio of common machine types."""
 
 
 def _by_slot(target: Bin) -> int:

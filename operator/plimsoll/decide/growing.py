@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,36 +9,113 @@ import numpy as np
 from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.classes import PodClass
 from plimsoll.decide.columns import Bools, Ints
-from plimsoll.decide.filters import Filters, growth_needed
+from plimsoll.decide.filters import Filters, extended_fit
+from plimsoll.decide.fitting import Changes
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal, Size
 from plimsoll.world.snapshot import Resources
 
 TOLD: Final = 4
 """VMs of which it is told why they do not grow."""
+NO: Final = 2**62
+"""Price of a growth that is not possible."""
 
 
-@dataclass
-class Options:
-    """VMs that could grow for a pod: slots, sizes (millicores, bytes) and what that costs."""
+class Growth:
+    """Prices of growing each VM for one more pod of one size and one set of node rules.
 
-    slots: Ints
-    cpu: Ints
-    memory: Ints
-    price: Ints
-    refused: tuple[Refusal, ...]
-    """Why some others do not."""
+    In thousandths of the pool's unit. Room on hosts, other pods and promises are not
+    looked at here.
+    """
 
-    def size(self, number: int) -> Size:
-        """The size that one of them would have."""
-        return Size(cpu=int(self.cpu[number]), memory=int(self.memory[number]))
+    def __init__(self, fleet: Fleet, growing: Growing, kind: PodClass) -> None:
+        self._fleet = fleet
+        self._growing = growing
+        self._kind = kind
+        self._changes = Changes(fleet)
+        self._price: Ints = np.zeros(0, np.int64)
+        self._cpu: Ints = np.zeros(0, np.int64)
+        self._memory: Ints = np.zeros(0, np.int64)
 
-    def without(self, number: int) -> Options:
-        """All but one of them."""
-        keep = np.arange(len(self.slots)) != number
-        return Options(
-            self.slots[keep], self.cpu[keep], self.memory[keep], self.price[keep], self.refused
+    def prices(self) -> Ints:
+        """By slot; ``NO`` where it cannot grow so far."""
+        changed, count = self._changes.take(), self._fleet.columns.count
+        if changed is None:
+            self._work_out()
+        elif changed:
+            if len(self._price) < count:
+                self._price, self._cpu, self._memory = (
+                    np.concatenate([a, np.full(count, NO, np.int64)])
+                    for a in (self._price, self._cpu, self._memory)
+                )
+            for slot in changed:
+                self._work_out_one(slot)
+        return self._price[:count]
+
+    def more(self) -> tuple[Ints, Ints]:
+        """By slot: millicores and bytes that it would take from its host (after ``prices``)."""
+        count = self._fleet.columns.count
+        return self._cpu[:count], self._memory[:count]
+
+    def size(self, slot: int) -> Size:
+        """The size that the VM would have (after ``prices``)."""
+        target = self._fleet.by_slot[slot]
+        return Size(
+            cpu=target.cpu + int(self._cpu[slot]), memory=target.memory + int(self._memory[slot])
         )
+
+    def _work_out(self) -> None:
+        fleet, kind, columns = self._fleet, self._kind, self._fleet.columns
+        mask = kind.rules.nodes.admitted() & self._growing.may_grow()
+        length = max(64, 2 * columns.count)
+        self._price = np.full(length, NO, np.int64)
+        self._cpu, self._memory = np.zeros(length, np.int64), np.zeros(length, np.int64)
+        for name in fleet.pools:
+            code = fleet.pool_of.known(name)
+            slots = np.flatnonzero(mask & (fleet.pool_of.codes == code)) if code else ()
+            if len(slots):
+                self._work_out_pool(name, np.asarray(slots))
+
+    def _work_out_pool(self, name: str, slots: Ints) -> None:
+        fleet, kind, columns = self._fleet, self._kind, self._fleet.columns
+        spec, new = fleet.pools[name].spec, columns.is_new[slots]
+        cpu, memory = fleet.sizes[name].smallest_all(
+            columns.cpu_used[slots] + kind.cpu,
+            columns.memory_used[slots] + kind.memory,
+            np.where(new, columns.pods[slots] + 1, 0),
+        )
+        good = (cpu >= 0) & (new | (columns.pods_left[slots] > 0))
+        for extended, amount in kind.extended:
+            good &= columns.extended(extended)[slots] >= amount
+        cpu_now, memory_now = columns.cpu[slots], columns.memory[slots]
+        cpu, memory = np.maximum(cpu, cpu_now), np.maximum(memory, memory_now)
+        more_cpu, more_memory = cpu - cpu_now, memory - memory_now
+        may_cpu, may_memory = self._growing.may_add()
+        good &= (more_cpu == 0) | may_cpu[slots]
+        good &= (more_memory == 0) | may_memory[slots]
+        price = cost.of_sizes(spec, cpu, memory) - cost.of_sizes(spec, cpu_now, memory_now)
+        self._price[slots] = np.where(good, price, NO)
+        self._cpu[slots], self._memory[slots] = more_cpu, more_memory
+
+    def _work_out_one(self, slot: int) -> None:
+        """As ``_work_out``, of one VM."""
+        fleet, kind = self._fleet, self._kind
+        target = fleet.by_slot[slot]
+        self._price[slot] = NO
+        if not (self._growing.may_grow()[slot] and kind.rules.nodes.admitted()[slot]):
+            return
+        size = growth_needed(fleet, target, kind.shape.requests)
+        if size is None or target.pool is None:
+            return
+        cpu, memory = size.cpu - target.cpu, size.memory - target.memory
+        may_cpu, may_memory = self._growing.may_add()
+        if (cpu and not may_cpu[slot]) or (memory and not may_memory[slot]):
+            return
+        spec = target.pool.spec
+        self._price[slot] = cost.rounded(spec, size.cpu, size.memory) - cost.rounded(
+            spec, target.cpu, target.memory
+        )
+        self._cpu[slot], self._memory[slot] = cpu, memory
 
 
 class Growing:
@@ -51,14 +127,42 @@ class Growing:
         self._may_grow: Bools = np.zeros(0, np.bool_)
         self._may_cpu: Bools = np.zeros(0, np.bool_)
         self._may_memory: Bools = np.zeros(0, np.bool_)
+        self._open: tuple[int, Bools] | None = None
 
     def may_grow(self) -> Bools:
-        """By slot: whether the VM is open and guards allow it to have more CPUs or memory.
+        """By slot: whether the VM is open, of a pool, and guards allow it to become larger.
 
         Guards rest on the snapshot, not on the plan, so each VM is asked about once.
         """
         self._look()
-        return self._may_grow & self._fleet.columns.is_open
+        version = self._fleet.columns.open_version
+        if self._open is None or self._open[0] != version:
+            self._open = (version, self._may_grow & self._fleet.columns.is_open)
+        return self._open[1]
+
+    def may_add(self) -> tuple[Bools, Bools]:
+        """By slot: whether guards allow it more CPUs, and more memory."""
+        self._look()
+        return self._may_cpu, self._may_memory
+
+    def has_host_room(self, growth: Growth, slots: Ints) -> Bools:
+        """Which of these VMs have room on their host for the growth."""
+        cpu, memory = growth.more()
+        cpu, memory = cpu[slots], memory[slots]
+        fleet = self._fleet
+        codes = fleet.hosts.codes[slots]
+        free_cpu = np.full(len(fleet.hosts), NO, np.int64)
+        free_memory = np.full(len(fleet.hosts), NO, np.int64)
+        if any(h.hosts is not None for h in fleet.hypervisors.values()):
+            for code in np.unique(codes).tolist():
+                room = fleet.room(*fleet.hosts.values[code])
+                if room.cpu_free is not None:
+                    free_cpu[code], free_memory[code] = room.cpu_free, room.memory_free or 0
+        # A VM takes at least nothing, also from a host that is overfull.
+        fits: Bools = (cpu <= np.maximum(free_cpu[codes], 0)) & (
+            memory <= np.maximum(free_memory[codes], 0)
+        )
+        return fits
 
     def size_for(self, target: Bin, more: Resources, extra_pods: int) -> Refusal | Size:
         """The size at which a VM takes so much more, but for the survival promise."""
@@ -97,28 +201,6 @@ class Growing:
             return Refusal(guard=Reason.SURVIVAL, subject=f"vm/{target.name}", message=broken)
         return needed
 
-    def options(self, kind: PodClass, mask: Bools) -> Options:
-        """How the VMs in the mask could grow for one more such pod, host by host and pool by pool.
-
-        Where none can, it is told of a few of them why.
-        """
-        found = [self._of_pool(kind, mask, name) for name in sorted(self._fleet.pools)]
-        found = [options for options in found if options is not None and len(options.slots)]
-        if len(found) == 1 and found[0] is not None:
-            return found[0]
-        parts = [options for options in found if options is not None]
-        if not parts:
-            return self._none(kind, mask)
-        slots = np.concatenate([o.slots for o in parts])
-        order = np.argsort(slots, kind="stable")
-        return Options(
-            slots[order],
-            np.concatenate([o.cpu for o in parts])[order],
-            np.concatenate([o.memory for o in parts])[order],
-            np.concatenate([o.price for o in parts])[order],
-            (),
-        )
-
     def most(self, kind: PodClass, target: Bin, number: int, size: Size) -> tuple[int, Size]:
         """How many of so many pods a VM can grow for, at least one, and the size that takes.
 
@@ -136,58 +218,14 @@ class Growing:
                 high = middle - 1
         return low, size
 
-    def _of_pool(self, kind: PodClass, mask: Bools, name: str) -> Options | None:
-        fleet, columns = self._fleet, self._fleet.columns
-        code = fleet.pool_of.known(name)
-        if not code:
-            return None
-        slots = np.flatnonzero(mask & (fleet.pool_of.codes == code))
-        if not len(slots):
-            return None
-        sizes, spec = fleet.sizes[name], fleet.pools[name].spec
-        new = columns.is_new[slots]
-        pods = np.where(new, columns.pods[slots] + 1, 0)
-        cpu, memory = sizes.smallest_all(
-            columns.cpu_used[slots] + kind.cpu, columns.memory_used[slots] + kind.memory, pods
-        )
-        cpu_now, memory_now = columns.cpu[slots], columns.memory[slots]
-        good = cpu >= 0
-        good &= new | (columns.pods_left[slots] > 0)
-        for extended, amount in kind.extended:
-            good &= columns.extended(extended)[slots] >= amount
-        cpu, memory = np.maximum(cpu, cpu_now), np.maximum(memory, memory_now)
-        more_cpu, more_memory = cpu - cpu_now, memory - memory_now
-        good &= (more_cpu == 0) | self._may_cpu[slots]
-        good &= (more_memory == 0) | self._may_memory[slots]
-        hypervisor = fleet.hypervisors.get(spec.hypervisor)
-        if hypervisor is not None and hypervisor.hosts is not None:
-            free_cpu, free_memory = self._free(slots)
-            good &= (more_cpu <= free_cpu) & (more_memory <= free_memory)
-        if not good.all():
-            slots, cpu, memory = slots[good], cpu[good], memory[good]
-            cpu_now, memory_now = cpu_now[good], memory_now[good]
-        price = cost.of_sizes(spec, cpu, memory) - cost.of_sizes(spec, cpu_now, memory_now)
-        return Options(slots, cpu, memory, price, ())
-
-    def _free(self, slots: Ints) -> tuple[Ints, Ints]:
-        """Room of the host of each of these VMs."""
-        fleet = self._fleet
-        codes = fleet.hosts.codes[slots]
-        cpu = np.zeros(len(fleet.hosts), np.int64)
-        memory = np.zeros(len(fleet.hosts), np.int64)
-        for code in np.unique(codes).tolist():
-            room = fleet.room(*fleet.hosts.values[code])
-            cpu[code], memory[code] = room.cpu_free or 0, room.memory_free or 0
-        return cpu[codes], memory[codes]
-
-    def _none(self, kind: PodClass, mask: Bools) -> Options:
-        nothing = np.zeros(0, np.int64)
+    def refusals(self, kind: PodClass, mask: Bools) -> list[Refusal]:
+        """Why some of the VMs in the mask do not grow for one more such pod."""
         refused = []
         for target in self._fleet.at(np.flatnonzero(mask)[:TOLD]):
             refusal = self.size_for(target, kind.shape.requests, 1)
             if isinstance(refusal, Refusal):
                 refused.append(refusal)
-        return Options(nothing, nothing, nothing, nothing, tuple(refused))
+        return refused
 
     def _look(self) -> None:
         known, fleet = len(self._may_grow), self._fleet
@@ -201,6 +239,34 @@ class Growing:
         self._may_grow = np.concatenate([self._may_grow, np.array(pooled, np.bool_)])
         self._may_cpu = np.concatenate([self._may_cpu, np.array(cpu, np.bool_)])
         self._may_memory = np.concatenate([self._may_memory, np.array(memory, np.bool_)])
+
+
+def growth_needed(
+    fleet: Fleet, target: Bin, requests: Resources, extra_pods: int = 1
+) -> Size | None:
+    """The smallest size at which so much more goes under the line; None if no size does.
+
+    ``requests`` are those of all ``extra_pods`` together. Neither CPU nor memory is ever
+    less than it is now.
+    """
+    if target.pool is None:
+        return None
+    sizes = fleet.sizes[target.pool.name]
+    pods = len(target.pods) + extra_pods
+    if not target.new and extra_pods and pods > target.max_pods:
+        return None
+    if extra_pods and not extended_fit(target, requests):
+        return None
+    size = sizes.smallest(
+        target.cpu_used + requests.cpu,
+        target.memory_used + requests.memory,
+        pods if target.new else 0,
+    )
+    if size is None:
+        return None
+    if sizes.memory_per_cpu is not None:
+        return size if size.cpu >= target.cpu else target.size
+    return Size(cpu=max(size.cpu, target.cpu), memory=max(size.memory, target.memory))
 
 
 def _times(kind: PodClass, number: int) -> Resources:

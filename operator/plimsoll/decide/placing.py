@@ -9,17 +9,18 @@ their size matters; where their own rules spread them, one after the other.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from plimsoll.decide import cost, growing, guards, launching, wording
+from plimsoll.decide import cost, fitting, growing, guards, launching, wording
 from plimsoll.decide.classes import PodClass, Rules
-from plimsoll.decide.columns import Bools
+from plimsoll.decide.columns import Bools, Floats, Ints
 from plimsoll.decide.filters import Filters
+from plimsoll.decide.fitting import Fit
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
-from plimsoll.decide.growing import Growing
+from plimsoll.decide.growing import Growing, Growth
 from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
 from plimsoll.decide.preferring import Apart, Preference, Wishes, wishes_of
 from plimsoll.world.snapshot import PodShape, Resources
@@ -71,6 +72,8 @@ class Placer:
         self.grown: dict[str, Story] = {}
         self.launched: dict[str, Story] = {}
         self.refusals: dict[tuple[Reason, str], Refusal] = {}
+        self._fits: dict[Hashable, Fit] = {}
+        self._growths: dict[Hashable, Growth] = {}
         self._wishes: dict[int, tuple[Rules, Wishes | None]] = {}
         self._hopeless: dict[str, tuple[int | None, Failure]] = {}
         """Shapes for which no VM can be grown or launched. While pods are placed, hosts and
@@ -186,7 +189,7 @@ class Placer:
             or prefer is not None
             or apart is not None
             or known[1] is not None
-            or any(spread.carried for spread in rules.pods.spreads)
+            or any(spread.carriers.total for spread in rules.pods.spreads)
         )
         return _Search(kind, prefer, apart, known[1], alone)
 
@@ -235,12 +238,15 @@ class Placer:
                 return []
             self.fleet.put_all(keys, search.kind, target)
             return [target]
-        columns, kind = self.fleet.columns, search.kind
-        slots = np.flatnonzero(self.filters.fits(kind))
+        kind = search.kind
+        scores = self._fit(kind).scores()
+        others = self.filters.others(kind.rules)
+        good = scores > fitting.NO
+        slots = np.flatnonzero(good if others is None else good & others)
         if not len(slots):
             return []
-        slots = slots[np.argsort(-columns.fullness[slots], kind="stable")]
-        numbers = self.filters.number(kind, slots)
+        slots = slots[np.argsort(-scores[slots], kind="stable")]
+        numbers = fitting.number_for(self.fleet, kind, slots)
         found: list[Bin | Failure] = []
         for slot, number in zip(slots.tolist(), numbers.tolist(), strict=True):
             target = self.fleet.by_slot[slot]
@@ -253,87 +259,120 @@ class Placer:
 
     def _as_is(self, search: _Search) -> Bin | None:
         """The best VM that takes one pod as it is."""
-        columns = self.fleet.columns
-        mask = self.filters.fits(search.kind)
+        rules, columns = search.kind.rules, self.fleet.columns
+        allowed = self.filters.others(rules)
         if search.apart is not None:
-            mask &= search.apart.over(columns)
-        mask = self._kindly(search.kind.rules, mask)
-        if search.prefer is not None or search.wishes is not None:
-            if not mask.any():
-                return None
-            mask = self._preferred(search, mask)
-        best = int(np.where(mask, columns.fullness, -1.0).argmax()) if len(mask) else 0
-        return self.fleet.by_slot[best] if len(mask) and mask[best] else None
-
-    def _kindly(self, rules: Rules, mask: Bools) -> Bools:
-        """Leaves out VMs where such a pod would break what others ask for, if any are left."""
+            helps = search.apart.over(columns)
+            allowed = helps if allowed is None else allowed & helps
+        if allowed is not None and not allowed.any():
+            return None
+        scores = self._fit(search.kind).scores()
+        if not len(scores):
+            return None
+        if allowed is not None:
+            scores = np.where(allowed, scores, fitting.NO)
         breaks = self.filters.breaks(rules)
-        if breaks is not None:
-            kind = mask & ~breaks
-            if kind.any():
-                return kind
-        return mask
+        for masked in (scores if breaks is None else np.where(breaks, fitting.NO, scores), scores):
+            if search.prefer is not None or search.wishes is not None:
+                masked = self._preferred(search, masked)
+            best = int(masked.argmax())
+            if masked[best] > fitting.NO:
+                return self.fleet.by_slot[best]
+            if breaks is None:
+                break
+        return None
 
-    def _preferred(self, search: _Search, mask: Bools) -> Bools:
-        """Of the VMs in a mask that is not empty, those that are preferred and wished most."""
+    def _preferred(self, search: _Search, scores: Floats) -> Floats:
+        """Scores of those VMs only that are preferred and wished most."""
+        mask = scores > fitting.NO
+        if not mask.any():
+            return scores
         if search.prefer is not None:
             ranks = search.prefer.over(self.fleet.columns)
             mask = mask & (ranks == ranks[mask].min())
         if search.wishes is not None:
-            scores = search.wishes.over()
-            mask = mask & (scores == scores[mask].max())
-        return mask
+            wished = search.wishes.over()
+            mask = mask & (wished == wished[mask].max())
+        return np.where(mask, scores, fitting.NO)
+
+    def _fit(self, kind: PodClass) -> Fit:
+        fit = self._fits.get(kind.size_key)
+        if fit is None:
+            fit = self._fits[kind.size_key] = Fit(self.fleet, self.filters, kind)
+        return fit
 
     # ----- lever Grow
 
     def _by_growth(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
-        kind = search.kind
-        mask = kind.rules.nodes.admitted() & self.growing.may_grow()
+        kind, rules = search.kind, search.kind.rules
+        allowed = self.filters.others(rules)
         if search.apart is not None:
-            mask &= search.apart.over(self.fleet.columns)
-        others = self.filters.others(kind.rules)
-        if others is not None:
-            mask &= others
-        if not mask.any():
+            helps = search.apart.over(self.fleet.columns)
+            allowed = helps if allowed is None else allowed & helps
+        if allowed is not None and not allowed.any():
             return []
-        mask = self._kindly(kind.rules, mask)
-        options = self.growing.options(kind, mask)
-        refused = list(options.refused)
-        while len(options.slots):
-            best = self._best_growth(search, options)
-            target = self.fleet.by_slot[int(options.slots[best])]
-            size = options.size(best)
-            checked = self.growing.survivable(target, size)
+        growth = self._growths.get(kind.size_key)
+        if growth is None:
+            growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
+        prices = growth.prices()
+        mask = prices < growing.NO
+        if allowed is not None:
+            mask &= allowed
+        slots = np.flatnonzero(mask)
+        slots = slots[self.growing.has_host_room(growth, slots)]
+        refused: list[Refusal] = []
+        while len(slots):
+            best = self._best_growth(search, slots, prices)
+            target = self.fleet.by_slot[int(slots[best])]
+            checked = self.growing.survivable(target, growth.size(target.slot))
             if isinstance(checked, Size):
                 return self._grow_for(keys, search, target, checked)
             refused.append(checked)
-            options = options.without(best)
+            slots = np.delete(slots, best)
+        if search.rejected is None:
+            search.rejected = self._not_grown(search, allowed, refused)
+        return []
+
+    def _best_growth(self, search: _Search, slots: Ints, prices: Ints) -> int:
+        """Preferred, then cheapest, then a VM to be launched anyway, then where it fits best."""
+        columns, kind = self.fleet.columns, search.kind
+        breaks = self.filters.breaks(kind.rules)
+        mask = np.ones(len(slots), np.bool_)
+        if breaks is not None:
+            mask = ~breaks[slots]
+            if not mask.any():
+                mask[:] = True
+        if search.prefer is not None:
+            ranks = search.prefer.over(columns)[slots]
+            mask &= ranks == ranks[mask].min()
+        price = prices[slots]
+        mask &= price == price[mask].min()
+        if search.wishes is not None:
+            scores = search.wishes.over()[slots]
+            mask &= scores == scores[mask].max()
+        new = mask & columns.is_new[slots]
+        if new.any():
+            mask = new
+        return int(np.where(mask, self._fit(kind).after_growth(slots), fitting.NO).argmax())
+
+    def _not_grown(
+        self, search: _Search, allowed: Bools | None, refused: list[Refusal]
+    ) -> tuple[Rejected, ...]:
+        """Why no VM takes such a pod as it is or grows for it."""
+        if not refused:
+            mask = search.kind.rules.nodes.admitted() & self.growing.may_grow()
+            refused = self.growing.refusals(
+                search.kind, mask if allowed is None else mask & allowed
+            )
         for refusal in refused:
             self.refuse(refusal)
-        search.rejected = (
+        return (
             *self._not_loaded(search),
             *(
                 Rejected(lever=Lever.GROW, subject=r.subject, reason=r.guard, message=r.message)
                 for r in refused[: growing.TOLD]
             ),
         )
-        return []
-
-    def _best_growth(self, search: _Search, options: growing.Options) -> int:
-        """Preferred, then cheapest, then a VM to be launched anyway, then fullest."""
-        columns = self.fleet.columns
-        mask = np.ones(len(options.slots), np.bool_)
-        if search.prefer is not None:
-            ranks = search.prefer.over(columns)[options.slots]
-            mask &= ranks == ranks.min()
-        mask &= options.price == options.price[mask].min()
-        if search.wishes is not None:
-            scores = search.wishes.over()[options.slots]
-            mask &= scores == scores[mask].max()
-        new = columns.is_new[options.slots]
-        if (mask & new).any():
-            mask &= new
-        return int(np.where(mask, columns.fullness[options.slots], -1.0).argmax())
 
     def _grow_for(
         self, keys: Sequence[str], search: _Search, target: Bin, size: Size

@@ -125,7 +125,7 @@ class _Planner:
         return [pod for pod in pending if pod.size is not None]
 
     def _place_pending(self, pods: list[Pod]) -> None:
-        """By priority, then those that need VMs of their own, then large ones first."""
+        """In the order of their classes: by priority, hard ones first, large ones first."""
         waiting = sorted(pods, key=self._order)
         while waiting:
             # A pod that must be near another may find a place once that one has its own.
@@ -166,18 +166,8 @@ class _Planner:
         self._unplaced.pop(pod.key, None)
         return True
 
-    def _order(self, pod: Pod) -> tuple[int, int, int, int, str, str]:
-        """By priority, then as ``Rules.order``, then large before small, then alike together."""
-        shape = pod.shape
-        requests = shape.requests
-        return (
-            -shape.priority,
-            self._fleet.classes.of(shape).rules.order,
-            -requests.cpu,
-            -requests.memory,
-            shape.key,
-            pod.key,
-        )
+    def _order(self, pod: Pod) -> tuple[tuple[int, int, float, int, int, str], str]:
+        return self._fleet.classes.of(pod.shape).order, pod.key
 
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
         return self._placer.place(

@@ -91,6 +91,16 @@ class Counter:
             self.counts[code] += number
             self.total += number
             self.version += 1
+            if self._at is not None:
+                self._patch(slot, number)
+
+    def _patch(self, slot: int, number: int) -> None:
+        """Brings ``at_slots`` up to date where one VM is one domain."""
+        assert self._at is not None
+        version, count, at = self._at
+        if self.column.unique and version == self.version - 1 and slot < count:
+            at[slot] += number
+            self._at = (self.version, count, at)
 
     def cover(self) -> None:
         """Makes room for domains seen since."""
@@ -104,7 +114,13 @@ class Counter:
         count = len(self.column.codes)
         if self._at is None or self._at[0] != self.version or self._at[1] != count:
             self.cover()
-            self._at = (self.version, count, self.counts.take(self.column.codes))
+            if self._at is not None and self._at[0] == self.version and self.column.unique:
+                # VMs were opened since, no pods came.
+                more = self.counts.take(self.column.codes[self._at[1] :])
+                at = np.concatenate([self._at[2], more])
+            else:
+                at = self.counts.take(self.column.codes)
+            self._at = (self.version, count, at)
         return self._at[2]
 
     def in_domain(self, labels: Mapping[str, str]) -> int | None:
@@ -135,36 +151,19 @@ class Spread(Counter):
         super().__init__(selections, column, constraint.topology_key)
         self.max_skew = constraint.max_skew
         self.min_domains = constraint.min_domains or 0
-        self.carriers: Ints = np.zeros(len(self.counts), np.int64)
-        """Placed pods that have this constraint, by domain."""
-        self.carried = 0
+        self.carriers = Counter(selections, column, constraint.topology_key)
+        """Placed pods that have this constraint."""
         self._columns = columns
         self._eligible_since = eligible
         self._eligible: Bools = np.zeros(0, np.bool_)
-        self._open: tuple[int, Bools, Ints] | None = None
-        self._least: tuple[int, int, int, int] | None = None
+        self._open: tuple[int, Bools, Ints, bool] | None = None
+        self._least: tuple[int, int, int] | None = None
         self._allowed: dict[int, tuple[int, int, Bools]] = {}
-        self._broken: tuple[int, int, Bools] | None = None
+        self._broken: tuple[int, int, int, Bools] | None = None
 
     def add(self, slot: int, number: int) -> None:
         if self.eligible()[slot]:
             super().add(slot, number)
-
-    def carry(self, slot: int, number: int) -> None:
-        """So many more pods with this constraint on a VM."""
-        code = self.column.codes[slot]
-        if code != ABSENT:
-            self.cover()
-            self.carriers[code] += number
-            self.carried += number
-            self.version += 1
-
-    def cover(self) -> None:
-        super().cover()
-        if len(self.carriers) < len(self.counts):
-            more = np.zeros(len(self.counts), np.int64)
-            more[: len(self.carriers)] = self.carriers
-            self.carriers = more
 
     def eligible(self) -> Bools:
         """By slot: whether the node is counted. VMs that are gone are told by ``domains``."""
@@ -173,93 +172,90 @@ class Spread(Counter):
             self._eligible = np.concatenate([self._eligible, self._eligible_since(known)])
         return self._eligible
 
-    def domains(self) -> tuple[Bools, Ints]:
-        """Which domains have an eligible node, and their codes."""
+    def domains(self) -> tuple[Bools, Ints, bool]:
+        """Which domains have an eligible node, their codes, and whether all domains have."""
         version = self._columns.open_version
         if self._open is None or self._open[0] != version:
             self.cover()
-            there = self.eligible() & self._columns.is_open
-            there &= self.column.codes != ABSENT
+            labelled = self.column.codes[self._columns.is_open & (self.column.codes != ABSENT)]
+            there = self.column.codes[self.eligible() & self._columns.is_open]
             exists = np.zeros(len(self.counts), np.bool_)
-            exists[self.column.codes[there]] = True
-            self._open = (version, exists, np.flatnonzero(exists))
-        return self._open[1], self._open[2]
+            exists[there] = True
+            exists[ABSENT] = False
+            every = bool(self._eligible.all()) or bool(exists[labelled].all())
+            self._open = (version, exists, np.flatnonzero(exists), every)
+        return self._open[1:]
 
-    def least(self) -> tuple[int, int]:
-        """Pods in the emptiest domain, and how many domains there are.
+    def least(self) -> int:
+        """Pods in the emptiest domain.
 
         With fewer than ``minDomains`` domains the global minimum counts as 0.
         """
         version = self._columns.open_version
-        if self._least is None or self._least[:2] != (self.version, version):
-            _, codes = self.domains()
-            least = int(self.counts[codes].min()) if len(codes) else 0
-            if self.min_domains and len(codes) < self.min_domains:
+        if self._least is None or self._least[0] != self.version or self._least[1] != version:
+            _, codes, _ = self.domains()
+            if not len(codes) or len(codes) < self.min_domains:
                 least = 0
-            self._least = (self.version, version, least, len(codes))
-        return self._least[2], self._least[3]
+            elif len(codes) == len(self.column) - 1:
+                least = int(self.counts[1 : len(self.column)].min())
+            else:
+                least = int(self.counts[codes].min())
+            self._least = (self.version, version, least)
+        return self._least[2]
 
     def allowed(self, own: int) -> Bools:
         """By slot: whether one more pod may go there; ``own``: 1 if it counts itself."""
-        stamp = self.version
+        version = self._columns.open_version
         known = self._allowed.get(own)
-        if known is None or known[0] != stamp or known[1] != self._columns.open_version:
-            least, _ = self.least()
-            exists, _ = self.domains()
-            table = self.counts <= self.max_skew + least - own
+        if known is None or known[0] != self.version or known[1] != version:
+            exists, _, every = self.domains()
+            mask = self.at_slots() <= self.max_skew + self.least() - own
             if own > self.max_skew:
-                table = np.zeros(len(self.counts), np.bool_)
-            # A domain in which no node counts has no pods that count, and then none are least.
-            table = np.where(exists, table, own <= self.max_skew)
-            table[ABSENT] = False
-            known = (stamp, self._columns.open_version, table.take(self.column.codes))
-            self._allowed[own] = known
+                mask = np.zeros(len(mask), np.bool_)
+            if not every:
+                # A domain in which no node counts has no pods that count; none has fewer.
+                mask = np.where(exists.take(self.column.codes), mask, own <= self.max_skew)
+            if not self.column.full:
+                mask &= self.column.codes != ABSENT
+            known = self._allowed[own] = (self.version, version, mask)
         return known[2]
 
-    def allowed_new(self, labels: Mapping[str, str], own: int, eligible: bool) -> bool:
-        """As ``allowed``, for a VM that is only tried out. It may be the first of its domain."""
+    def allowed_new(self, labels: Mapping[str, str], own: int) -> bool:
+        """As ``allowed``, for an eligible VM that is only tried out.
+
+        It may be the first of its domain, which then is the emptiest.
+        """
         value = labels.get(self.key)
         if value is None:
             return False
-        exists, _ = self.domains()
+        exists, _, _ = self.domains()
         code = self.column.known(value)
-        least, _ = self.least()
         if code != ABSENT and code < len(exists) and exists[code]:
-            return int(self.counts[code]) + own - least <= self.max_skew
-        if eligible:
-            least = 0
-        return own - least <= self.max_skew
+            return int(self.counts[code]) + own - self.least() <= self.max_skew
+        return own <= self.max_skew
 
     def would_break(self) -> Bools:
         """By slot: whether one more counted pod would leave pods there uneven that are even."""
-        if (
-            self._broken is None
-            or self._broken[0] != self.version
-            or self._broken[1] != self._columns.open_version
-        ):
-            least, _ = self.least()
-            table = (self.counts == self.max_skew + least) & (self.carriers > 0)
-            mask = table.take(self.column.codes)
-            mask &= self.eligible()
-            self._broken = (self.version, self._columns.open_version, mask)
-        return self._broken[2]
+        known, version = self._broken, self._columns.open_version
+        stamp = (self.version, self.carriers.version, version)
+        if known is None or known[:3] != stamp:
+            mask = self.at_slots() == self.max_skew + self.least()
+            mask &= self.carriers.at_slots() > 0
+            if not self.eligible().all():
+                mask &= self.eligible()
+            known = self._broken = (*stamp, mask)
+        return known[3]
 
     def would_break_new(self, labels: Mapping[str, str]) -> bool:
-        """As ``would_break``, for a VM that is only tried out; it is taken to be eligible."""
-        value = labels.get(self.key)
-        code = self.column.known(value) if value is not None else ABSENT
-        if code == ABSENT or code >= len(self.counts):
+        """As ``would_break``, for an eligible VM that is only tried out."""
+        if not self.carriers.in_domain(labels):
             return False
-        least, _ = self.least()
-        return bool(self.carriers[code] > 0 and self.counts[code] == self.max_skew + least)
+        return self.in_domain(labels) == self.max_skew + self.least()
 
     def uneven(self, slots: Ints) -> Bools:
         """Which of these slots are in a domain that holds too many."""
-        self.cover()
-        least, _ = self.least()
-        table = self.counts - least > self.max_skew
-        table[ABSENT] = False
-        return table.take(self.column.codes[slots])
+        at = self.at_slots()[slots]
+        return at - self.least() > self.max_skew
 
 
 class Topology:

@@ -1,0 +1,124 @@
+"""Which VMs take one more pod of a size as they are, and how well it fits (lever Load).
+
+Worked out for all VMs once, then only for those that changed: pods of one size come
+one after the other, and each changes one VM.
+
+A pod fits best where it leaves the least behind, and where what it leaves behind is
+still of use: CPU without memory is of none. Both are measured in CPUs, memory by the
+ratio in which the cluster's pods ask for the two:
+
+    waste = |cpu - memory / ratio|, left = cpu + memory / ratio
+    score = (waste before - waste after) - left / 4
+
+Best fit by what is left is the usual rule of vector bin packing (Panigrahy et al.,
+"Heuristics for Vector Bin Packing", 2011); the first term is its dot product's aim, to
+put pods where they even out what is left.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from plimsoll.decide.classes import PodClass
+from plimsoll.decide.columns import Floats, Ints
+from plimsoll.decide.filters import Filters, resources_reason
+from plimsoll.decide.fleet import Fleet
+
+NO: Final = -1e300
+"""Score of a VM that does not take the pod."""
+_REDO: Final = 48
+"""Above so many changed VMs all are worked out anew, which is cheaper then."""
+_LEFT_WEIGHT: Final = 0.25
+
+
+class Changes:
+    """The VMs that changed since one reader of a fleet last looked."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._seen: int | None = None
+
+    def take(self) -> list[int] | None:
+        """Their slots, each at least once; None: too many, or it never looked before."""
+        touched = self._fleet.touched
+        seen, self._seen = self._seen, len(touched)
+        if seen is None or len(touched) - seen > _REDO:
+            return None
+        return touched[seen:]
+
+
+class Fit:
+    """Scores of all VMs for one more pod of one size and one set of node rules."""
+
+    def __init__(self, fleet: Fleet, filters: Filters, kind: PodClass) -> None:
+        self._fleet = fleet
+        self._filters = filters
+        self._kind = kind
+        self._changes = Changes(fleet)
+        self._all: Floats = np.zeros(0, np.float64)
+        self._cpu = kind.cpu / 1000
+        self._memory = kind.memory / fleet.memory_per_cpu
+
+    def scores(self) -> Floats:
+        """By slot; larger is better, ``NO`` where the pod does not go by size and node rules."""
+        changed, count = self._changes.take(), self._fleet.columns.count
+        if changed is None:
+            self._all = np.full(max(64, 2 * count), NO)
+            self._all[:count] = self._work_out()
+        elif changed:
+            if len(self._all) < count:
+                more = np.full(2 * count, NO)
+                more[: len(self._all)] = self._all
+                self._all = more
+            admitted = self._kind.rules.nodes.admitted()
+            for slot in changed:
+                self._all[slot] = self._score(slot) if admitted[slot] else NO
+        return self._all[:count]
+
+    def after_growth(self, slots: Ints) -> Floats:
+        """Scores of VMs that grow for the pod: where most is left already, the least is added
+        that nobody asked for."""
+        columns = self._fleet.columns
+        cpu = columns.cpu_left[slots] / 1000
+        memory = columns.memory_left[slots] / self._fleet.memory_per_cpu
+        uneven = cpu - memory
+        score: Floats = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
+        return score + (cpu + memory)
+
+    def _work_out(self) -> Floats:
+        columns = self._fleet.columns
+        mask = self._filters.room(self._kind)
+        mask &= self._kind.rules.nodes.admitted()
+        cpu = columns.cpu_left / 1000
+        memory = columns.memory_left / self._fleet.memory_per_cpu
+        uneven = cpu - memory
+        score = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
+        score -= _LEFT_WEIGHT * (cpu + memory)
+        return np.where(mask, score, NO)
+
+    def _score(self, slot: int) -> float:
+        """As ``_work_out``, of one VM."""
+        target = self._fleet.by_slot[slot]
+        if resources_reason(target, self._kind.shape.requests) is not None:
+            return NO
+        cpu = (target.line_cpu - target.cpu_used) / 1000
+        memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
+        uneven = cpu - memory
+        return (
+            abs(uneven) - abs(uneven - (self._cpu - self._memory)) - _LEFT_WEIGHT * (cpu + memory)
+        )
+
+
+def number_for(fleet: Fleet, kind: PodClass, slots: Ints) -> Ints:
+    """How many more such pods each of these VMs has room for."""
+    columns = fleet.columns
+    most = columns.pods_left[slots]
+    if kind.cpu:
+        most = np.minimum(most, columns.cpu_left[slots] // kind.cpu)
+    if kind.memory:
+        most = np.minimum(most, columns.memory_left[slots] // kind.memory)
+    for name, amount in kind.extended:
+        most = np.minimum(most, columns.extended(name)[slots] // amount)
+    return most
