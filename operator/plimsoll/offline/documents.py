@@ -5,19 +5,23 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
 from plimsoll.offline import yamltext
 from plimsoll.offline.problems import Problem
+from plimsoll.offline.streaming import Piece, Rest, pieces
 from plimsoll.offline.yamltext import Unreadable
+from plimsoll.world.podreader import Head
 
 STDIN: Final = "-"
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 """What is read of a directory; a file named by itself may be called anything."""
 
+_POD: Final = ("Pod", "v1")
 _WHITESPACE: Final = " \t\r\n"
 
 
@@ -27,11 +31,34 @@ class Document(NamedTuple):
     source: str
     number: int
     """Number of the document in the file, from 1."""
-    path: str
-    """Where in the document the object stands: ``$``, or ``$.items[3]``."""
+    position: int | None
+    """Where the object stands in the list that the document is; None: it is the document."""
     json: msgspec.Raw
     api_version: str
     kind: str
+
+
+class Pods(NamedTuple):
+    """Consecutive pods of a list."""
+
+    source: str
+    number: int
+    first: int
+    """Position of the first one in the list."""
+    heads: list[Head]
+    piece: Piece
+
+    def documents(self) -> Iterator[Document]:
+        """The same pods, one by one."""
+        begin = self.first - self.piece.first
+        items = self.piece.items()[begin : begin + len(self.heads)]
+        for position, json in enumerate(items, self.first):
+            yield Document(self.source, self.number, position, json, "v1", "Pod")
+
+
+def path_of(position: int | None) -> str:
+    """The JSON path of an object in its document."""
+    return "$" if position is None else f"$.items[{position}]"
 
 
 class _Head(msgspec.Struct, rename="camel"):
@@ -42,21 +69,21 @@ class _Head(msgspec.Struct, rename="camel"):
     items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
 
-def read(paths: Iterable[str], problems: list[Problem]) -> Iterator[Document]:
+def read(paths: Iterable[str], problems: list[Problem]) -> Iterator[Document | Pods]:
     """All objects of files, of directories (recursively) and of ``-``, standard input.
 
-    What cannot be read is added to ``problems``, and reading goes on with the rest.
+    What cannot be read is added to ``problems``, and reading goes on with the rest. An object
+    is to be decoded before the next one is asked for: its text does not outlive that.
     """
     for path in paths:
         for source in _files(path, problems):
             try:
-                content = sys.stdin.buffer.read() if path == STDIN else Path(source).read_bytes()
+                with nullcontext(sys.stdin.buffer) if path == STDIN else open(source, "rb") as file:
+                    yield from _documents(source, file, problems)
             except OSError as error:
                 problems.append(
                     Problem(source, f"cannot be read: {error.strerror}", remedy="check the path")
                 )
-                continue
-            yield from _documents(source, content, problems)
 
 
 def _files(path: str, problems: list[Problem]) -> list[str]:
@@ -75,16 +102,24 @@ def _files(path: str, problems: list[Problem]) -> list[str]:
     return found
 
 
-def _documents(source: str, content: bytes, problems: list[Problem]) -> Iterator[Document]:
+def _documents(source: str, file: BinaryIO, problems: list[Problem]) -> Iterator[Document | Pods]:
     number = found = 0
+    rest = Rest(b"")
     try:
-        for number, json in enumerate(_values(_text(content)), start=1):
+        for piece in pieces(file):
+            if isinstance(piece, Rest):
+                rest = piece
+            else:
+                yield from _of_piece(source, piece, problems)
+        for number, json in enumerate(_values(_text(rest.text)), start=1):
             if json is not None:
                 found += 1
-                yield from _objects(source, number, json, problems)
+                first = rest.first if number == 1 else 0
+                yield from _objects(source, number, first, json, problems)
     except Unreadable as error:
-        where = f"line {error.line}" if error.line else ""
-        where += f", column {error.column}" if error.column else ""
+        line, column = _place_in_file(error, file, rest)
+        where = f"line {line}" if line else ""
+        where += f", column {column}" if column else ""
         message = f"{where}: {error.message}" if where else error.message
         problems.append(
             Problem(source, message, document=number + 1, remedy="correct it, or fetch it again")
@@ -94,6 +129,47 @@ def _documents(source: str, content: bytes, problems: list[Problem]) -> Iterator
         problems.append(
             Problem(source, "is empty: it holds no object", remedy="fill it, or leave it out")
         )
+
+
+def _of_piece(source: str, piece: Piece, problems: list[Problem]) -> Iterator[Document | Pods]:
+    implied = piece.implied
+    if piece.heads is None:
+        kind = implied.kind, implied.api_version
+        yield from _items(source, 1, piece.first, piece.items(), kind, problems)
+        return
+    items: list[msgspec.Raw] = []
+    begin = 0
+    for end, head in enumerate([*piece.heads, None]):
+        if head is not None:
+            kind = head.kind or implied.kind, head.api_version or implied.api_version
+            if kind == _POD:
+                continue
+        if begin < end:
+            yield Pods(source, 1, piece.first + begin, piece.heads[begin:end], piece)
+        if head is not None:
+            items = items or piece.items()
+            position = piece.first + end
+            if all(kind):
+                yield Document(source, 1, position, items[end], kind[1], kind[0])
+            else:
+                yield from _items(source, 1, position, [items[end]], kind, problems)
+        begin = end + 1
+
+
+def _place_in_file(error: Unreadable, file: BinaryIO, rest: Rest) -> tuple[int, int]:
+    """Line and column in the file of an error in its rest; 0: not known, of a pipe."""
+    if not rest.left_out:
+        return error.line, error.column
+    if not file.seekable():
+        return 0, 0
+    file.seek(0)
+    before = file.read(rest.head + rest.left_out)
+    head = before[: rest.head]
+    line = error.line + before.count(b"\n") - head.count(b"\n")
+    if error.line > 1 + head.count(b"\n"):
+        return line, error.column
+    last_lines = (text[text.rfind(b"\n") + 1 :].decode() for text in (before, head))
+    return line, error.column + len(next(last_lines)) - len(next(last_lines))
 
 
 def _text(content: bytes) -> str:
@@ -173,54 +249,78 @@ def _unreadable_json(text: str, error: msgspec.DecodeError) -> Unreadable:
 
 
 def _objects(
-    source: str, number: int, json: msgspec.Raw, problems: list[Problem]
+    source: str, number: int, first: int, json: msgspec.Raw, problems: list[Problem]
 ) -> Iterator[Document]:
-    """The document, or the items of a list."""
+    """The document, or the items of a list, the first of which stands at position ``first``."""
+    head = _look(source, number, None, json, problems)
+    if head is None or not _named(source, number, None, head, problems):
+        return
+    if not head.kind.endswith("List") or (head.items is msgspec.UNSET and head.kind != "List"):
+        yield Document(source, number, None, json, head.api_version, head.kind)
+        return
+    # Items of a typed list (PodList) need not repeat what they are.
+    implied = head.kind.removesuffix("List"), head.api_version
+    yield from _items(source, number, first, head.items or (), implied, problems)
+
+
+def _items(
+    source: str,
+    number: int,
+    first: int,
+    items: Iterable[msgspec.Raw],
+    implied: tuple[str, str],
+    problems: list[Problem],
+) -> Iterator[Document]:
+    kind, api_version = implied
+    for position, item in enumerate(items, first):
+        inner = _look(source, number, position, item, problems)
+        if inner is None:
+            continue
+        if kind and inner.kind is None:
+            inner.kind, inner.api_version = kind, inner.api_version or api_version
+        if _named(source, number, position, inner, problems):
+            yield Document(source, number, position, item, inner.api_version, inner.kind)
+
+
+def _look(
+    source: str, number: int, position: int | None, raw: msgspec.Raw, problems: list[Problem]
+) -> _Head | None:
+    """What an object says that it is."""
 
     def wrong(message: str, path: str, remedy: str) -> None:
         problems.append(Problem(source, message, document=number, path=path, remedy=remedy))
 
-    def look(raw: msgspec.Raw, path: str) -> _Head | None:
-        try:
-            return msgspec.json.decode(raw, type=_Head)
-        except msgspec.ValidationError as error:
-            if "items" in str(error):
-                wrong("is not a list", f"{path}.items", "begin each item with '- '")
-            else:
-                wrong("is not an object", path, "write apiVersion, kind, metadata and spec")
-        except RecursionError:
-            wrong("values are nested too deep", path, "correct it, or fetch it again")
-        return None
+    try:
+        return msgspec.json.decode(raw, type=_Head)
+    except msgspec.ValidationError as error:
+        path = path_of(position)
+        if "items" in str(error):
+            wrong("is not a list", f"{path}.items", "begin each item with '- '")
+        else:
+            wrong("is not an object", path, "write apiVersion, kind, metadata and spec")
+    except RecursionError:
+        path = path_of(position)
+        wrong("values are nested too deep", path, "correct it, or fetch it again")
+    return None
 
-    def named(head: _Head, path: str) -> bool:
-        complete = True
-        for field, value, example in (
-            ("kind", head.kind, "kind: Pod"),
-            ("apiVersion", head.api_version, "apiVersion: v1"),
-        ):
-            if value is None:
-                remedy = f"add it, such as {example}; if the file is cut off, fetch it again"
-                wrong("is missing", f"{path}.{field}", remedy)
-                complete = False
-            elif not isinstance(value, str) or not value:
-                wrong(f"{value!r} is no text", f"{path}.{field}", f"write it like {example}")
-                complete = False
-        return complete
 
-    head = look(json, "$")
-    if head is None or not named(head, "$"):
-        return
-    if not head.kind.endswith("List") or (head.items is msgspec.UNSET and head.kind != "List"):
-        yield Document(source, number, "$", json, head.api_version, head.kind)
-        return
-    # Items of a typed list (PodList) need not repeat what they are.
-    implied = head.kind.removesuffix("List")
-    for position, item in enumerate(head.items or ()):
-        path = f"$.items[{position}]"
-        inner = look(item, path)
-        if inner is None:
+def _named(
+    source: str, number: int, position: int | None, head: _Head, problems: list[Problem]
+) -> bool:
+    """Whether the object says what it is."""
+    complete = True
+    for field, value, example in (
+        ("kind", head.kind, "kind: Pod"),
+        ("apiVersion", head.api_version, "apiVersion: v1"),
+    ):
+        path = f"{path_of(position)}.{field}"
+        if value is None:
+            message = "is missing"
+            remedy = f"add it, such as {example}; if the file is cut off, fetch it again"
+        elif not isinstance(value, str) or not value:
+            message, remedy = f"{value!r} is no text", f"write it like {example}"
+        else:
             continue
-        if implied and inner.kind is None:
-            inner.kind, inner.api_version = implied, inner.api_version or head.api_version
-        if named(inner, path):
-            yield Document(source, number, path, item, inner.api_version, inner.kind)
+        problems.append(Problem(source, message, document=number, path=path, remedy=remedy))
+        complete = False
+    return complete
