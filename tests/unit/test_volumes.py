@@ -7,12 +7,13 @@ VolumeRestrictions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from plimsoll.api.labels import ZONE
+from plimsoll.api.labels import HOSTNAME, ZONE
 from plimsoll.decide.selectors import node_selector_matches
 from plimsoll.world import wire
 from plimsoll.world.attachments import attach_limits
@@ -98,7 +99,7 @@ def uses(*claims: str) -> list[wire.Volume]:
     ]
 
 
-def rules(*claims: str, pod: str = "p", **objects: tuple[Any, ...]) -> Rules:
+def rules(*claims: str, pod: str = "p", **objects: Any) -> Rules:
     found = Volumes(Objects(**objects)).rules_of("default", pod, uses(*(claims or ("data",))))
     assert found is not None
     return found
@@ -368,7 +369,7 @@ def test_a_driver_that_tracks_capacity_makes_volumes_only_where_there_is_room() 
     driver = msgspec.convert(
         {"metadata": {"name": DRIVER}, "spec": {"storageCapacity": True}}, wire.CSIDriver
     )
-    objects = {
+    objects: dict[str, Any] = {
         "claims": (claim(),),
         "storage_classes": (storage_class(allowedTopologies=topologies("a", "b", "c")),),
         "storage_capacities": (
@@ -383,6 +384,63 @@ def test_a_driver_that_tracks_capacity_makes_volumes_only_where_there_is_room() 
     assert rules(
         claims=(claim(),), storage_classes=(storage_class(),), csi_drivers=(driver,)
     ).blocked
+
+
+# Local volumes
+
+
+def local(name: str, host: str, size: str = "10Gi") -> wire.PersistentVolume:
+    return volume(name, nodeAffinity=at(HOSTNAME, host), capacity={"storage": size})
+
+
+def hosts(*names: str) -> tuple[wire.Node, ...]:
+    return tuple(
+        wire.Node(metadata=wire.Meta(name=name, labels={HOSTNAME: name})) for name in names
+    )
+
+
+def test_free_local_volumes_are_counted_on_their_node() -> None:
+    large = claim("large", resources={"requests": {"storage": "20Gi"}})
+    objects = Objects(
+        claims=(claim("small"), large, claim("twin")),
+        storage_classes=(static(),),
+        nodes=hosts("a", "b", "c"),
+        volumes=(
+            local("1", "a"),
+            local("2", "a", "50Gi"),
+            local("3", "b"),
+            volume("any", capacity={"storage": "1Ti"}),
+        ),
+    )
+    # A volume that every node reaches cannot be counted on any.
+    assert Volumes(objects).free_on == {}
+    objects = replace(objects, volumes=objects.volumes[:-1])
+    volumes = Volumes(objects)
+    small, big, both = (
+        volumes.rules_of("default", "p", uses(*names))
+        for names in (["small"], ["large"], ["small", "twin"])
+    )
+    assert small is not None
+    assert big is not None
+    assert both is not None
+    (any_volume,) = small.resources
+    (large_volume,) = set(big.resources) - {any_volume}
+    assert big.resources == {any_volume: 1, large_volume: 1}
+    assert both.resources == {any_volume: 2}
+    assert volumes.free_on == {
+        "a": {any_volume: 2, large_volume: 1},
+        "b": {any_volume: 1},
+    }
+    assert attach_limits(objects, volumes.free_on).by_node == volumes.free_on
+
+
+def test_of_pods_yet_to_be_made_no_local_volume_is_reserved() -> None:
+    objects = Objects(storage_classes=(static(),), nodes=hosts("a"), volumes=(local("1", "a"),))
+    found = Volumes(objects).rules_of_template("default", [], [claim()])
+    assert found is not None
+    assert found.resources == {}
+    assert reached(found, {HOSTNAME: "a"})
+    assert not reached(found, {HOSTNAME: "b"})
 
 
 # One pod at a time

@@ -50,7 +50,8 @@ def assemble(
     too long before it does not count. Pods of a priority less than ``expendable_below``
     are filling.
     """
-    volumes, limits = Volumes(objects), attach_limits(objects)
+    volumes = Volumes(objects)
+    limits = attach_limits(objects, volumes.free_on)
     shapes = Shapes(objects.runtime_classes, objects.priority_classes, volumes)
     index = Index(objects)
     steered = {

@@ -7,13 +7,14 @@ status says of them is not read), and where they tell none there is none.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plimsoll.world.objects import Objects
 from plimsoll.world.volumes import ATTACHABLE
 
 Limits = dict[str, int]
-"""By resource name ``attachable-volumes-csi-DRIVER``."""
+"""By resource name, ``attachable-volumes-csi-DRIVER`` above all."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class AttachLimits:
     """What a VM of the pool that has no node yet is expected to attach: the least of the others."""
 
 
-def attach_limits(objects: Objects) -> AttachLimits:
+def attach_limits(objects: Objects, free: Mapping[str, Limits] | None = None) -> AttachLimits:
     """The limits that CSINode objects tell.
 
     A driver that wants it so (``preventPodSchedulingIfMissing``) attaches nothing to a node
-    where it does not run.
+    where it does not run. ``free`` are the local volumes that are free, by node and resource.
     """
     nodes: defaultdict[str, Limits] = defaultdict(dict)
     for csi_node in objects.csi_nodes:
@@ -51,4 +52,6 @@ def attach_limits(objects: Objects) -> AttachLimits:
         for node in objects.nodes:
             for driver_name in needed - running.get(node.metadata.name, set()):
                 nodes[node.metadata.name][ATTACHABLE + driver_name] = 0
+    for name, volumes in (free or {}).items():
+        nodes[name].update(volumes)
     return AttachLimits(dict(nodes), dict(pools))

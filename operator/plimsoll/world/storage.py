@@ -44,11 +44,19 @@ class Storage:
         self.classes = {c.metadata.name: c for c in objects.storage_classes}
         self._drivers = {d.metadata.name: d.spec for d in objects.csi_drivers}
         self._capacities = objects.storage_capacities
-        self._by_class: defaultdict[str, list[PersistentVolume]] = defaultdict(list)
+        self._free: defaultdict[str, list[PersistentVolume]] = defaultdict(list)
+        self._reserved: defaultdict[tuple[str, str, str], list[PersistentVolume]]
+        self._reserved = defaultdict(list)
         for volume in sorted(objects.volumes, key=lambda v: v.metadata.name):
-            name = volume.metadata.annotations.get(_CLASS_ANNOTATION)
-            self._by_class[volume.spec.storage_class_name if name is None else name].append(volume)
+            spec = volume.spec
+            name = volume.metadata.annotations.get(_CLASS_ANNOTATION, spec.storage_class_name)
+            if spec.claim_ref is None:
+                self._free[name].append(volume)
+            else:
+                key = name, spec.claim_ref.namespace, spec.claim_ref.name
+                self._reserved[key].append(volume)
         self.default_class = _default_class(objects.storage_classes)
+        self._found: dict[tuple[str, bytes], tuple[PersistentVolume, ...]] = {}
 
     def free_volumes(self, claim: PersistentVolumeClaim) -> tuple[PersistentVolume, ...]:
         """Volumes that the claim could be bound to, were the pod on a node that reaches them.
@@ -58,21 +66,19 @@ class Storage:
         Raises:
             QuantityError: the claim's size is ill-formed.
         """
-        size = storage_of(claim.spec.resources.requests)
-        found = []
-        for volume in self._by_class.get(class_of(claim) or "", ()):
-            if not _suits(volume, claim, size):
-                continue
-            if volume.spec.claim_ref is not None:
+        name, size = class_of(claim) or "", storage_of(claim.spec.resources.requests)
+        meta = claim.metadata
+        for volume in self._reserved.get((name, meta.namespace, meta.name), ()):
+            if _suits(volume, claim, size):
                 return (volume,)
-            selector = claim.spec.selector
-            if (
-                volume.status.phase in ("Available", "")
-                and (selector is None or selector_matches(selector, volume.metadata.labels))
-                and set(claim.spec.access_modes) <= set(volume.spec.access_modes)
-            ):
-                found.append(volume)
-        return tuple(found)
+        key = name, msgspec.json.encode(claim.spec)
+        if key not in self._found:
+            self._found[key] = tuple(
+                volume
+                for volume in self._free.get(name, ())
+                if _suits(volume, claim, size) and _matches(volume, claim)
+            )
+        return self._found[key]
 
     def provisioned_at(self, claim: PersistentVolumeClaim, storage_class: StorageClass) -> Terms:
         """Nodes for which the class's provisioner would make a volume.
@@ -155,14 +161,8 @@ def storage_of(amounts: dict[str, Quantity]) -> int:
 
 
 def _suits(volume: PersistentVolume, claim: PersistentVolumeClaim, size: int) -> bool:
-    """Whether a volume is large enough, of the right sort, and free or reserved for the claim."""
+    """Whether a volume is large enough, of the right sort, and reserved for no other claim."""
     reserved = volume.spec.claim_ref
-    if reserved is not None:
-        meta = claim.metadata
-        if (reserved.namespace, reserved.name) != (meta.namespace, meta.name):
-            return False
-        if reserved.uid and reserved.uid != meta.uid:
-            return False
     try:
         large_enough = storage_of(volume.spec.capacity) >= size
     except QuantityError:
@@ -170,10 +170,21 @@ def _suits(volume: PersistentVolume, claim: PersistentVolumeClaim, size: int) ->
         return False
     return (
         large_enough
+        and (reserved is None or reserved.uid in ("", claim.metadata.uid))
         and volume.spec.volume_mode == claim.spec.volume_mode
         and (volume.spec.volume_attributes_class_name or "")
         == (claim.spec.volume_attributes_class_name or "")
         and volume.metadata.deletion_timestamp is None
+    )
+
+
+def _matches(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Whether a volume that is reserved for none is free and as the claim wants it."""
+    selector = claim.spec.selector
+    return (
+        volume.status.phase in ("Available", "")
+        and (selector is None or selector_matches(selector, volume.metadata.labels))
+        and set(claim.spec.access_modes) <= set(volume.spec.access_modes)
     )
 
 

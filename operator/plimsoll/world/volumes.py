@@ -9,7 +9,7 @@ off every node is said in their words.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +18,7 @@ import msgspec
 
 from plimsoll.api.quantity import QuantityError
 from plimsoll.world import not_modelled
+from plimsoll.world.localvolumes import Group, LocalVolumes, group_of
 from plimsoll.world.objects import Objects
 from plimsoll.world.owners import controller_of
 from plimsoll.world.storage import Storage, Terms, both, class_of, reached_from, union
@@ -63,7 +64,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeSelector, ...] = ()
     """Nodes from which they can be reached: every selector must match."""
     resources: dict[str, int] = {}
-    """What they take from a node: volumes to attach by driver."""
+    """What they take from a node: volumes to attach by driver, local volumes still free."""
     blocked: str = ""
     """Why no node would help now; empty: one might."""
     not_modelled: tuple[str, ...] = ()
@@ -76,6 +77,8 @@ class _Gathered:
     nodes: list[NodeSelector] = field(default_factory=list)
     attached: set[tuple[str, str]] = field(default_factory=set)
     """(driver, volume): one that is used twice is attached once."""
+    local: Counter[str] = field(default_factory=Counter)
+    """Local volumes to take, by resource."""
     blocked: str = ""
     not_modelled: list[str] = field(default_factory=list)
 
@@ -91,9 +94,8 @@ class _Gathered:
         self.blocked = self.blocked or why
 
     def rules(self) -> Rules:
-        resources: defaultdict[str, int] = defaultdict(int)
-        for driver, _ in sorted(self.attached):
-            resources[ATTACHABLE + driver] += 1
+        resources = Counter(ATTACHABLE + driver for driver, _ in sorted(self.attached))
+        resources.update(self.local)
         return Rules(
             nodes=tuple(self.nodes),
             resources=dict(resources),
@@ -115,6 +117,13 @@ class Volumes:
         self.follows_pods = bool(for_one_pod)
         """Whether the rules depend on which pods are where."""
         self._holders = _holders(objects.pods, for_one_pod) if for_one_pod else {}
+        self._local = LocalVolumes(self._storage)
+        for claim in self._claims.values():
+            group = None if _is_bound(claim) else self._local_group(claim)
+            if group is not None:
+                self._local.note(group)
+        self.free_on = self._local.on(objects.nodes)
+        """By node name: free volumes that it alone reaches, by resource (see ``LocalVolumes``)."""
 
     def rules_of(self, namespace: str, pod: str, volumes: Iterable[Volume]) -> Rules | None:
         """The rules that a pod's volumes add; None: they add none."""
@@ -259,9 +268,22 @@ class Volumes:
         if terms == ():
             gathered.block(_NONE_FREE)
         gathered.only(terms)
+        group = self._local_group(claim)
+        for resource in self._local.taken_by(group) if group else ():
+            gathered.local[resource] += 1
         driver = self._storage.driver_of(storage_class)
         if driver:
             gathered.attached.add((driver, f"{claim.metadata.namespace}/{claim.metadata.name}"))
+
+    def _local_group(self, claim: PersistentVolumeClaim) -> Group | None:
+        """The local volumes of which the claim waits for one; None: it does not."""
+        storage_class = self._storage.classes.get(class_of(claim) or "")
+        if storage_class is None or self._storage.driver_of(storage_class):
+            return None
+        try:
+            return group_of(self._storage.free_volumes(claim))
+        except QuantityError:
+            return None
 
     def _nodes_for(self, claim: PersistentVolumeClaim, storage_class: StorageClass) -> Terms:
         """Nodes for which the claim would find or get a volume."""
