@@ -44,6 +44,7 @@ class Reason(StrEnum):
     LOOP_DETECTED = "LoopDetected"
     HOT_ADD_REFUSED = "HotAddRefused"
     AT_MAX_SIZE = "AtMaxSize"
+    RESIZE_REFUSED = "ResizeRefused"
     STALE_METRICS = "StaleMetrics"
     STABILISING = "Stabilising"
     IN_FLIGHT = "InFlight"

@@ -89,7 +89,7 @@ class Replicating:
                     reason=self._why(workload, replicas, size),
                     rejected=rejected
                     if any(other.lever is Lever.RESIZE for other in rejected)
-                    else (*self._not_resized(workload), *rejected),
+                    else (*self._not_resized(workload, replicas), *rejected),
                 )
             )
         return final
@@ -171,12 +171,21 @@ class Replicating:
             f"{replicas} replicas of {wording.size(size)} (out for throughput)"
         )
 
-    def _not_resized(self, workload: Workload) -> tuple[Rejected, ...]:
+    def _not_resized(self, workload: Workload, replicas: int) -> tuple[Rejected, ...]:
         """Why the replicas that there are do not just grow: they would not be enough."""
         spec = workload.spec
+        reason = Reason.AT_MAX_SIZE
         if spec.scale_up is None:
             message = "no scaleUp range is given, so replicas keep their size"
-        elif workload.demand is not None and spec.replicas is None:
+        elif workload.replicas <= spec.redundancy.survive and spec.replicas is None:
+            reason = Reason.REDUNDANCY
+            message = (
+                f"{workload.replicas} replicas, however large, do not survive the loss of "
+                f"{spec.redundancy.survive} {spec.redundancy.across}(s)"
+            )
+        elif (
+            workload.demand is not None and spec.replicas is None and replicas > sizing.floor(spec)
+        ):
             largest = Size(cpu=spec.scale_up.cpu.max, memory=spec.scale_up.memory.max)
             message = (
                 f"{workload.replicas} replicas of the largest size ({wording.size(largest)}) "
@@ -188,7 +197,7 @@ class Replicating:
             Rejected(
                 lever=Lever.RESIZE,
                 subject=f"workload/{workload.key}",
-                reason=Reason.AT_MAX_SIZE,
+                reason=reason,
                 message=message,
             ),
         )

@@ -196,7 +196,7 @@ class Resizing:
         target = self._fleet.bins[self._fleet.where[pod.key]]
         subject = f"pod/{pod.key}"
         if pod.resize_refused:
-            return Refusal(guard=Reason.UNSCHEDULABLE, subject=subject, message=pod.resize_refused)
+            return Refusal(guard=Reason.RESIZE_REFUSED, subject=subject, message=pod.resize_refused)
         if target.vm is not None and (target.vm.lost or not target.vm.ready):
             return Refusal(
                 guard=Reason.NOT_READY, subject=subject, message=f"VM {target.name} is not ready"
