@@ -45,14 +45,22 @@ def plan(
             "of the newest measurement in the files, else the present.",
         ),
     ] = None,
+    expendable_below: Annotated[
+        int,
+        typer.Option(
+            metavar="PRIORITY",
+            help="Pods of a lower priority are filling: no VM is kept, grown or launched for them.",
+        ),
+    ] = -10,
 ) -> None:
     """Plan offline, from manifests or from a dump of a cluster; nothing is changed.
 
     The files may hold Hypervisors, VMPools, VMNodes, ContainerWorkloads, Nodes, Pods,
     Deployments, StatefulSets, ReplicaSets, DaemonSets, Jobs, PodDisruptionBudgets,
-    RuntimeClasses, PriorityClasses, Namespaces, PodMetrics and NodeMetrics, one by one or in
-    Lists: `kubectl get pods,nodes -A -o json` is fine. Controllers are expanded into the pods
-    that they lack. Other kinds are skipped.
+    RuntimeClasses, PriorityClasses, Namespaces, PersistentVolumes, PersistentVolumeClaims,
+    StorageClasses, CSINodes, CSIDrivers, CSIStorageCapacities, PodMetrics and NodeMetrics, one by
+    one or in Lists: `kubectl get pods,nodes -A -o json` is fine. Controllers are expanded into
+    the pods that they lack. Other kinds are skipped.
 
     Exit codes: 0 nothing to do, or a plan that gives every pod a place; 2 bad input, each error
     with file, document and JSON path; 3 pods stay without a place.
@@ -62,7 +70,7 @@ def plan(
     if output not in set(Output):
         choices = ", ".join(Output)
         raise typer.BadParameter(f"{output!r} is none of {choices}", param_hint="--output")
-    raise typer.Exit(main(filename, Output(output), now))
+    raise typer.Exit(main(filename, Output(output), now, expendable_below))
 
 
 @app.command()

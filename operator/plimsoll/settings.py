@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
+from plimsoll.world.snapshot import EXPENDABLE_BELOW
+
 PREFIX: Final = "PLIMSOLL_"
 LogFormat = Literal["auto", "json", "text"]
 
@@ -36,6 +38,8 @@ class Settings:
     """How long a field that somebody else owns is left alone before it is tried again."""
     orphan_grace: float = 600.0
     """How old a VM with our mark and no VMNode must be before it is removed."""
+    expendable_below: int = EXPENDABLE_BELOW
+    """No VM is kept, grown or launched for pods of a lower priority."""
     preflight_retry: float = 0.0
     """With missing CRDs or permissions: 0 exits at once, else look again after so long."""
     log_format: LogFormat = "auto"

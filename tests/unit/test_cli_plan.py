@@ -89,6 +89,30 @@ def test_a_plan_that_leaves_a_pod_unplaced(unplaceable: str) -> None:
     assert "web" in unplaced["why"]
 
 
+def test_no_vm_is_launched_for_pods_below_a_priority(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    size = {
+        "cpu": {"min": 2, "max": 2, "step": 2},
+        "memory": {"min": "4Gi", "max": "4Gi", "step": "4Gi"},
+    }
+    pool = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "VMPool",
+        "metadata": {"name": "web"},
+        "spec": {"hypervisor": "rack", "nodes": {"min": 0, "max": 1}, "size": size},
+    }
+    filling = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "filling"},
+        "spec": {"priority": -20, "containers": [{"name": "c"}]},
+    }
+    site.write_text(yaml.safe_dump_all((pool, filling)))
+    assert run("-f", str(site)).exit_code == 3
+    assert "Expendable" in run("-f", str(site)).stdout
+    assert run("-f", str(site), "--expendable-below", "-20").exit_code == 0
+
+
 def test_bad_input_is_told_on_standard_error_alone(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: 1}}\n")

@@ -14,6 +14,7 @@ from plimsoll.offline.files import load
 from plimsoll.offline.problems import BadInput
 from plimsoll.offline.report import Report, document, lines
 from plimsoll.world.assemble import assemble
+from plimsoll.world.snapshot import EXPENDABLE_BELOW
 
 FEASIBLE: Final = 0
 """Nothing to do, or a plan after which every pod has its place."""
@@ -30,7 +31,12 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
-def main(paths: Iterable[str], output: Output, now: str | None) -> int:
+def main(
+    paths: Iterable[str],
+    output: Output,
+    now: str | None,
+    expendable_below: int = EXPENDABLE_BELOW,
+) -> int:
     """Prints the plan on standard output, or what is wrong on standard error; the exit code.
 
     ``now`` (RFC 3339) is the moment to plan for: None means that of the newest
@@ -50,7 +56,9 @@ def main(paths: Iterable[str], output: Output, now: str | None) -> int:
         return BAD_INPUT
     if moment is None:
         moment = loaded.moment if loaded.moment is not None else time.time()
-    snapshot = assemble(loaded.objects, loaded.observations, moment)
+    snapshot = assemble(
+        loaded.objects, loaded.observations, moment, expendable_below=expendable_below
+    )
     read = time.perf_counter()
     decided = plan(snapshot, moment)
     done = time.perf_counter()
