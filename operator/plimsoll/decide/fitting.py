@@ -8,11 +8,12 @@ still of use: CPU without memory is of none. Both are measured in CPUs, memory b
 ratio in which the cluster's pods ask for the two:
 
     waste = |cpu - memory / ratio|, left = cpu + memory / ratio
-    score = (waste before - waste after) - left / 4
+    score = (waste before - waste after) - left / (1 + left)
 
 Best fit by what is left is the usual rule of vector bin packing (Panigrahy et al.,
 "Heuristics for Vector Bin Packing", 2011); the first term is its dot product's aim, to
-put pods where they even out what is left.
+put pods where they even out what is left. What is left counts less the more it is:
+whether 40 or 80 CPUs are free says nothing of how well one pod fits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ NO: Final = -1e300
 """Score of a VM that does not take the pod."""
 _REDO: Final = 48
 """Above so many changed VMs all are worked out anew, which is cheaper then."""
-_LEFT_WEIGHT: Final = 0.25
 
 
 class Changes:
@@ -84,8 +84,9 @@ class Fit:
         cpu = columns.cpu_left[slots] / 1000
         memory = columns.memory_left[slots] / self._fleet.memory_per_cpu
         uneven = cpu - memory
+        left = np.maximum(cpu + memory, 0)
         score: Floats = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
-        return score + (cpu + memory)
+        return score + left / (1 + left)
 
     def _work_out(self) -> Floats:
         columns = self._fleet.columns
@@ -95,7 +96,8 @@ class Fit:
         memory = columns.memory_left / self._fleet.memory_per_cpu
         uneven = cpu - memory
         score = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
-        score -= _LEFT_WEIGHT * (cpu + memory)
+        left = np.maximum(cpu + memory, 0)
+        score -= left / (1 + left)
         return np.where(mask, score, NO)
 
     def _score(self, slot: int) -> float:
@@ -105,10 +107,9 @@ class Fit:
             return NO
         cpu = (target.line_cpu - target.cpu_used) / 1000
         memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
-        uneven = cpu - memory
-        return (
-            abs(uneven) - abs(uneven - (self._cpu - self._memory)) - _LEFT_WEIGHT * (cpu + memory)
-        )
+        uneven, left = cpu - memory, max(cpu + memory, 0.0)
+        before, after = abs(uneven), abs(uneven - (self._cpu - self._memory))
+        return before - after - left / (1 + left)
 
 
 def number_for(fleet: Fleet, kind: PodClass, slots: Ints) -> Ints:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,15 @@ class _Search:
     """A place for one changes the places for the next."""
     rejected: tuple[Rejected, ...] | None = None
     """Why no VM takes them as it is; worked out once."""
+
+
+class _Ground(NamedTuple):
+    """Where a pod may be, by slot; None: on every VM, as far as other pods go."""
+
+    allowed: Bools | None
+    steps: tuple[Bools | None, ...]
+    """To be tried one after the other: first only where no other pod is made uneven by it.
+    Empty: it may be nowhere."""
 
 
 class Placer:
@@ -116,7 +126,8 @@ class Placer:
         self, shape: PodShape, prefer: Preference | None = None, apart: Apart | None = None
     ) -> Bin | None:
         """The best VM that takes the pod as it is: preferred, then wished, then fullest."""
-        return self._as_is(self._search(self.fleet.classes.of(shape), prefer, apart))
+        search = self._search(self.fleet.classes.of(shape), prefer, apart)
+        return self._as_is(search, self._ground(search))
 
     def grow_for(self, target: Bin, more: Resources, extra_pod: bool) -> Refusal | Size:
         """The size at which a VM takes so much more, if all guards agree; nothing is changed."""
@@ -208,7 +219,8 @@ class Placer:
     def _find(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure] | Failure:
         """Places the first pods, at least one of them; a failure: not even the first."""
         kind = search.kind
-        loaded = self._load(keys, search)
+        ground = self._ground(search)
+        loaded = self._load(keys, search, ground)
         if loaded:
             return loaded
         known = self._hopeless.get(kind.shape.key) if search.apart is None else None
@@ -216,7 +228,7 @@ class Placer:
             return known[1]
         if kind.shape.priority < self.fleet.snapshot.expendable_below:
             return self._expendable(kind)
-        grown = self._by_growth(keys, search)
+        grown = self._by_growth(keys, search, ground)
         if grown:
             return grown
         launched = self._by_launch(keys[0], search)
@@ -229,20 +241,34 @@ class Placer:
             self._hopeless[kind.shape.key] = (version, failure)
         return failure
 
+    def _ground(self, search: _Search) -> _Ground:
+        """Where other pods and the search's own bounds let such a pod be."""
+        columns, rules = self.fleet.columns, search.kind.rules
+        allowed = self.filters.others(rules)
+        if search.apart is not None:
+            helps = search.apart.over(columns)
+            allowed = helps if allowed is None else allowed & helps
+        if allowed is not None and not allowed.any():
+            return _Ground(allowed, ())
+        breaks = self.filters.breaks(rules)
+        if breaks is None or not breaks.any():
+            return _Ground(allowed, (allowed,))
+        kind = ~breaks if allowed is None else allowed & ~breaks
+        return _Ground(allowed, (kind, allowed))
+
     # ----- lever Load
 
-    def _load(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
-        if len(keys) == 1:
-            target = self._as_is(search)
+    def _load(self, keys: Sequence[str], search: _Search, ground: _Ground) -> list[Bin | Failure]:
+        if search.alone or len(keys) == 1:
+            target = self._as_is(search, ground)
             if target is None:
                 return []
-            self.fleet.put_all(keys, search.kind, target)
+            self.fleet.put_all(keys[:1], search.kind, target)
             return [target]
-        kind = search.kind
+        kind, allowed = search.kind, ground.allowed
         scores = self._fit(kind).scores()
-        others = self.filters.others(kind.rules)
         good = scores > fitting.NO
-        slots = np.flatnonzero(good if others is None else good & others)
+        slots = np.flatnonzero(good if allowed is None else good & allowed)
         if not len(slots):
             return []
         slots = slots[np.argsort(-scores[slots], kind="stable")]
@@ -257,29 +283,26 @@ class Placer:
                 break
         return found
 
-    def _as_is(self, search: _Search) -> Bin | None:
-        """The best VM that takes one pod as it is."""
-        rules, columns = search.kind.rules, self.fleet.columns
-        allowed = self.filters.others(rules)
-        if search.apart is not None:
-            helps = search.apart.over(columns)
-            allowed = helps if allowed is None else allowed & helps
-        if allowed is not None and not allowed.any():
+    def _as_is(self, search: _Search, ground: _Ground) -> Bin | None:
+        """The best VM that takes one pod as it is.
+
+        One that runs takes it even if others are uneven then: the scheduler would put it
+        there, and room that is there costs nothing.
+        """
+        if not ground.steps:
             return None
         scores = self._fit(search.kind).scores()
         if not len(scores):
             return None
-        if allowed is not None:
-            scores = np.where(allowed, scores, fitting.NO)
-        breaks = self.filters.breaks(rules)
-        for masked in (scores if breaks is None else np.where(breaks, fitting.NO, scores), scores):
+        for number, allowed in enumerate(ground.steps):
+            masked = scores if allowed is None else np.where(allowed, scores, fitting.NO)
+            if number:
+                masked = np.where(self.fleet.columns.is_new, fitting.NO, masked)
             if search.prefer is not None or search.wishes is not None:
                 masked = self._preferred(search, masked)
             best = int(masked.argmax())
             if masked[best] > fitting.NO:
                 return self.fleet.by_slot[best]
-            if breaks is None:
-                break
         return None
 
     def _preferred(self, search: _Search, scores: Floats) -> Floats:
@@ -303,57 +326,49 @@ class Placer:
 
     # ----- lever Grow
 
-    def _by_growth(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
-        kind, rules = search.kind, search.kind.rules
-        allowed = self.filters.others(rules)
-        if search.apart is not None:
-            helps = search.apart.over(self.fleet.columns)
-            allowed = helps if allowed is None else allowed & helps
-        if allowed is not None and not allowed.any():
-            return []
-        growth = self._growths.get(kind.size_key)
-        if growth is None:
-            growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
-        prices = growth.prices()
-        mask = prices < growing.NO
-        if allowed is not None:
-            mask &= allowed
-        slots = np.flatnonzero(mask)
-        slots = slots[self.growing.has_host_room(growth, slots)]
+    def _by_growth(
+        self, keys: Sequence[str], search: _Search, ground: _Ground
+    ) -> list[Bin | Failure]:
+        kind = search.kind
         refused: list[Refusal] = []
-        while len(slots):
-            best = self._best_growth(search, slots, prices)
-            target = self.fleet.by_slot[int(slots[best])]
-            checked = self.growing.survivable(target, growth.size(target.slot))
-            if isinstance(checked, Size):
-                return self._grow_for(keys, search, target, checked)
-            refused.append(checked)
-            slots = np.delete(slots, best)
+        if ground.steps:
+            growth = self._growths.get(kind.size_key)
+            if growth is None:
+                growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
+            prices = growth.prices()
+            able = prices < growing.NO
+            for allowed in ground.steps:
+                slots = np.flatnonzero(able if allowed is None else able & allowed)
+                slots = self.growing.with_host_room(growth, slots)
+                while len(slots):
+                    best = self._best_growth(search, slots, prices)
+                    target = self.fleet.by_slot[int(slots[best])]
+                    checked = self.growing.survivable(target, growth.size(target.slot))
+                    if isinstance(checked, Size):
+                        return self._grow_for(keys, search, target, checked)
+                    refused.append(checked)
+                    slots = np.delete(slots, best)
         if search.rejected is None:
-            search.rejected = self._not_grown(search, allowed, refused)
+            search.rejected = self._not_grown(search, ground.allowed, refused)
         return []
 
     def _best_growth(self, search: _Search, slots: Ints, prices: Ints) -> int:
         """Preferred, then cheapest, then a VM to be launched anyway, then where it fits best."""
-        columns, kind = self.fleet.columns, search.kind
-        breaks = self.filters.breaks(kind.rules)
+        columns = self.fleet.columns
         mask = np.ones(len(slots), np.bool_)
-        if breaks is not None:
-            mask = ~breaks[slots]
-            if not mask.any():
-                mask[:] = True
         if search.prefer is not None:
             ranks = search.prefer.over(columns)[slots]
-            mask &= ranks == ranks[mask].min()
+            mask &= ranks == ranks.min()
         price = prices[slots]
-        mask &= price == price[mask].min()
+        mask &= price == (price.min() if search.prefer is None else price[mask].min())
         if search.wishes is not None:
             scores = search.wishes.over()[slots]
             mask &= scores == scores[mask].max()
         new = mask & columns.is_new[slots]
         if new.any():
             mask = new
-        return int(np.where(mask, self._fit(kind).after_growth(slots), fitting.NO).argmax())
+        fit = self._fit(search.kind)
+        return int(np.where(mask, fit.after_growth(slots), fitting.NO).argmax())
 
     def _not_grown(
         self, search: _Search, allowed: Bools | None, refused: list[Refusal]
