@@ -34,6 +34,8 @@ class Values:
         self._get = get
         self.values: list[Any] = [None]
         """By code."""
+        self.size = 1
+        """Number of codes, that of ``ABSENT`` included."""
         self._codes: dict[Hashable, int] = {}
         self._all: Codes = np.zeros(columns.capacity, np.int32)
         self.codes: Codes = self._all[:0]
@@ -44,15 +46,13 @@ class Values:
         """Every VM has a value."""
         self.extend()
 
-    def __len__(self) -> int:
-        return len(self.values)
-
     def code(self, value: Hashable) -> int:
         """The code of a value; a new one gets the next."""
         code = self._codes.get(value)
         if code is None:
-            code = self._codes[value] = len(self.values)
+            code = self._codes[value] = self.size
             self.values.append(value)
+            self.size += 1
         return code
 
     def known(self, value: Hashable) -> int:

@@ -172,16 +172,22 @@ class Filters:
 
     # ----- the picture as a whole
 
-    def unsettled(self) -> Iterator[str]:
-        """Keys of pods whose own rules the final picture breaks.
+    def unsettled(self) -> list[str]:
+        """Keys of pods whose own rules the final picture breaks, VM by VM.
 
         Either their domain holds too many of them, or what they must be near is elsewhere.
         """
+        bad: dict[int, list[Rules]] = {}
         for rules, slots in self.unsettled_slots():
-            for target in self._fleet.at(slots):
-                for key in sorted(target.pods):
-                    if self._fleet.classes.of(target.pods[key]).rules is rules:
-                        yield key
+            for slot in slots.tolist():
+                bad.setdefault(slot, []).append(rules)
+        of = self._fleet.classes.of
+        return [
+            key
+            for slot, rules in sorted(bad.items())
+            for key, shape in sorted(self._fleet.by_slot[slot].pods.items())
+            if of(shape).rules in rules
+        ]
 
     def unsettled_slots(self) -> Iterator[tuple[Rules, Ints]]:
         """The same as rules, and VMs that hold pods with them which are not as they ask."""

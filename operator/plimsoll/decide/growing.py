@@ -145,24 +145,23 @@ class Growing:
         self._look()
         return self._may_cpu, self._may_memory
 
-    def has_host_room(self, growth: Growth, slots: Ints) -> Bools:
-        """Which of these VMs have room on their host for the growth."""
+    def with_host_room(self, growth: Growth, slots: Ints) -> Ints:
+        """Those of the VMs that have room on their host for the growth."""
+        fleet = self._fleet
+        if not fleet.rooms or not len(slots):
+            return slots
         cpu, memory = growth.more()
         cpu, memory = cpu[slots], memory[slots]
-        fleet = self._fleet
         codes = fleet.hosts.codes[slots]
-        free_cpu = np.full(len(fleet.hosts), NO, np.int64)
-        free_memory = np.full(len(fleet.hosts), NO, np.int64)
-        if any(h.hosts is not None for h in fleet.hypervisors.values()):
-            for code in np.unique(codes).tolist():
-                room = fleet.room(*fleet.hosts.values[code])
-                if room.cpu_free is not None:
-                    free_cpu[code], free_memory[code] = room.cpu_free, room.memory_free or 0
-        # A VM takes at least nothing, also from a host that is overfull.
-        fits: Bools = (cpu <= np.maximum(free_cpu[codes], 0)) & (
-            memory <= np.maximum(free_memory[codes], 0)
-        )
-        return fits
+        free_cpu = np.full(fleet.hosts.size, NO, np.int64)
+        free_memory = np.full(fleet.hosts.size, NO, np.int64)
+        for code in np.unique(codes).tolist():
+            room = fleet.room(*fleet.hosts.values[code])
+            if room.cpu_free is not None:
+                # A VM takes at least nothing, also from a host that is overfull.
+                free_cpu[code] = max(0, room.cpu_free)
+                free_memory[code] = max(0, room.memory_free or 0)
+        return slots[(cpu <= free_cpu[codes]) & (memory <= free_memory[codes])]
 
     def size_for(self, target: Bin, more: Resources, extra_pods: int) -> Refusal | Size:
         """The size at which a VM takes so much more, but for the survival promise."""

@@ -76,7 +76,7 @@ class Counter:
         self.column = column
         self.key = key
         """The topology key."""
-        self.counts: Ints = np.zeros(max(8, len(column)), np.int64)
+        self.counts: Ints = np.zeros(max(8, column.size), np.int64)
         """By the column's code."""
         self.total = 0
         self.version = 0
@@ -104,8 +104,8 @@ class Counter:
 
     def cover(self) -> None:
         """Makes room for domains seen since."""
-        if len(self.counts) < len(self.column):
-            more = np.zeros(2 * len(self.column), np.int64)
+        if len(self.counts) < self.column.size:
+            more = np.zeros(2 * self.column.size, np.int64)
             more[: len(self.counts)] = self.counts
             self.counts = more
 
@@ -196,8 +196,8 @@ class Spread(Counter):
             _, codes, _ = self.domains()
             if not len(codes) or len(codes) < self.min_domains:
                 least = 0
-            elif len(codes) == len(self.column) - 1:
-                least = int(self.counts[1 : len(self.column)].min())
+            elif len(codes) == self.column.size - 1:
+                least = int(self.counts[1 : self.column.size].min())
             else:
                 least = int(self.counts[codes].min())
             self._least = (self.version, version, least)
