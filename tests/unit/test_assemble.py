@@ -152,6 +152,111 @@ def test_the_order_of_objects_does_not_matter() -> None:
     assert [p.name for p in found.pods] == ["a", "b", "c"]
 
 
+def test_below_which_priority_pods_are_filling() -> None:
+    assert assemble(Objects(), Observations(), NOW).expendable_below == -10
+    assert assemble(Objects(), Observations(), NOW, expendable_below=5).expendable_below == 5
+
+
+def csi_node(name: str, count: int) -> wire.CSINode:
+    driver = {"name": "csi.example", "nodeID": name, "allocatable": {"count": count}}
+    return msgspec.convert(
+        {"metadata": {"name": name}, "spec": {"drivers": [driver]}}, wire.CSINode
+    )
+
+
+ATTACHED = "attachable-volumes-csi-csi.example"
+
+
+def test_how_many_volumes_a_vm_can_attach() -> None:
+    old = node("foreign", status={"allocatable": {"cpu": "1", ATTACHED: "99"}})
+    found = snapshot(
+        pools=(pool("web"), pool("batch")),
+        vmnodes=(vmnode("web-1"), vmnode("web-2"), vmnode("web-3")),
+        nodes=(node("web-1"), node("web-2"), old),
+        csi_nodes=(csi_node("web-1", 9), csi_node("web-2", 7)),
+    )
+    assert {p.name: p.attach_limits for p in found.pools} == {"batch": {}, "web": {ATTACHED: 7}}
+    assert {vm.name: vm.allocatable.extended.get(ATTACHED) for vm in found.vms} == {
+        # What a kubelet says of itself does not count.
+        "foreign": None,
+        "web-1": 9,
+        "web-2": 7,
+        # Without a node yet: as many as the least of its pool.
+        "web-3": 7,
+    }
+
+
+def test_local_volumes_that_are_free_stand_on_their_node() -> None:
+    storage_class = msgspec.convert(
+        {
+            "metadata": {"name": "local"},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        },
+        wire.StorageClass,
+    )
+    requirement = {"key": names.HOSTNAME, "operator": "In", "values": ["one"]}
+    volume = msgspec.convert(
+        {
+            "metadata": {"name": "pv"},
+            "spec": {
+                "storageClassName": "local",
+                "capacity": {"storage": "1Gi"},
+                "nodeAffinity": {
+                    "required": {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}
+                },
+            },
+            "status": {"phase": "Available"},
+        },
+        wire.PersistentVolume,
+    )
+    claim = msgspec.convert(
+        {
+            "metadata": {"name": "data", "namespace": "default"},
+            "spec": {"storageClassName": "local"},
+            "status": {"phase": "Pending"},
+        },
+        wire.PersistentVolumeClaim,
+    )
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    found = snapshot(
+        nodes=(
+            node("one", metadata={"labels": {names.HOSTNAME: "one"}}),
+            node("two", metadata={"labels": {names.HOSTNAME: "two"}}),
+        ),
+        pods=(pod("p", spec={"volumes": volumes}),),
+        claims=(claim,),
+        volumes=(volume,),
+        storage_classes=(storage_class,),
+    )
+    ((resource, amount),) = found.pods[0].shape.requests.extended.items()
+    assert amount == 1
+    assert [vm.allocatable.extended.get(resource) for vm in found.vms] == [1, None]
+
+
+def test_the_claims_of_a_statefulset_are_part_of_its_next_replica() -> None:
+    storage_class = msgspec.convert(
+        {
+            "metadata": {"name": "fast"},
+            "provisioner": "csi.example",
+            "volumeBindingMode": "Immediate",
+        },
+        wire.StorageClass,
+    )
+    claims = [{"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}}]
+    stateful = msgspec.structs.replace(
+        deployment("db", volumeClaimTemplates=claims), kind="StatefulSet"
+    )
+    found = only_workload(
+        workload(spec={"targetRef": {"kind": "StatefulSet", "name": "db"}}),
+        statefulsets=(stateful,),
+        storage_classes=(storage_class,),
+    )
+    assert found.template is not None
+    assert found.template.blocked == ""
+    assert found.template.requests.extended == {ATTACHED: 1}
+
+
 def test_finished_pods_take_no_part() -> None:
     pods = (
         pod("done", "web-1", status={"phase": "Succeeded"}),

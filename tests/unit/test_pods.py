@@ -271,11 +271,43 @@ def priority_class(name: str, value: int, **fields: Any) -> wire.PriorityClass:
         ({"priorityClassName": "system-node-critical"}, 2_000_001_000),
         ({"priorityClassName": "nowhere"}, 0),
         ({"priorityClassName": "high", "priority": 7}, 7),
+        ({"priorityClassName": "filling"}, -50),
+        ({"priority": -1}, -1),
     ],
 )
 def test_priority(spec: dict[str, Any], priority: int) -> None:
-    classes = [priority_class("high", 1000), priority_class("usual", 5, globalDefault=True)]
+    classes = [
+        priority_class("high", 1000),
+        priority_class("filling", -50),
+        priority_class("usual", 5, globalDefault=True),
+        # Of several defaults the lowest counts.
+        priority_class("also-usual", 6, globalDefault=True),
+    ]
     assert shape(spec, Shapes(priority_classes=classes)).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("spec", "preempts"),
+    [
+        ({}, True),
+        ({"priorityClassName": "polite"}, False),
+        ({"priorityClassName": "polite", "preemptionPolicy": "PreemptLowerPriority"}, True),
+        ({"preemptionPolicy": "Never"}, False),
+        ({"priorityClassName": "system-node-critical"}, True),
+        ({"priorityClassName": "nowhere"}, True),
+    ],
+)
+def test_which_pods_preempt_others(spec: dict[str, Any], preempts: bool) -> None:
+    polite = priority_class("polite", 1000, preemptionPolicy="Never")
+    assert shape(spec, Shapes(priority_classes=[polite])).preempts is preempts
+    usual = priority_class("usual", 0, preemptionPolicy="Never", globalDefault=True)
+    assert shape({}, Shapes(priority_classes=[usual])).preempts is False
+
+
+@pytest.mark.parametrize(("node", "nominated"), [("", "vm-2"), ("vm-1", None)])
+def test_a_pod_for_which_room_is_made(node: str, nominated: str | None) -> None:
+    parsed = pod({"nodeName": node}, {"nominatedNodeName": "vm-2"})
+    assert pod_of(parsed, Shapes()).nominated == nominated
 
 
 def test_host_ports_of_containers_and_sidecars_count() -> None:
@@ -323,10 +355,14 @@ def test_label_keys_become_part_of_the_selectors() -> None:
         "labelSelector": {},
         "matchLabelKeys": ["rev"],
     }
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    wish = {"weight": 7, "podAffinityTerm": term}
+    rules = {
+        "requiredDuringSchedulingIgnoredDuringExecution": [term],
+        "preferredDuringSchedulingIgnoredDuringExecution": [wish],
+    }
     found = shape(
         {
-            "affinity": {"podAffinity": required, "podAntiAffinity": required},
+            "affinity": {"podAffinity": rules, "podAntiAffinity": rules},
             "topologySpreadConstraints": [
                 spread,
                 spread | {"whenUnsatisfiable": "ScheduleAnyway"},
@@ -339,15 +375,39 @@ def test_label_keys_become_part_of_the_selectors() -> None:
         wire.SelectorRequirement(key="rev", operator="In", values=["a"]),
         wire.SelectorRequirement(key="tenant", operator="NotIn", values=["t"]),
     ]
-    for terms in (found.affinity, found.anti_affinity):
-        assert [t.label_selector and t.label_selector.match_expressions for t in terms] == [
-            expected
-        ]
-    # Preferences do not bind; without a selector nothing is selected, whatever the keys.
+    wishes = (*found.preferred_affinity, *found.preferred_anti_affinity)
+    assert [w.weight for w in wishes] == [7, 7]
+    for resolved in (
+        *found.affinity,
+        *found.anti_affinity,
+        *(w.pod_affinity_term for w in wishes),
+    ):
+        assert resolved.label_selector is not None
+        assert resolved.label_selector.match_expressions == expected
+        assert not resolved.match_label_keys
+        assert not resolved.mismatch_label_keys
+    # Without a selector nothing is selected, whatever the keys.
     hard, without = found.spread
-    assert hard.label_selector is not None
-    assert hard.label_selector.match_expressions == expected[:1]
+    (soft,) = found.preferred_spread
+    for constraint in (hard, soft):
+        assert constraint.label_selector is not None
+        assert constraint.label_selector.match_expressions == expected[:1]
     assert without.label_selector is None
+
+
+def test_preferred_nodes_keep_their_weights() -> None:
+    preference = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}
+    wish = {"weight": 3, "preference": preference}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+    (found,) = shape({"affinity": affinity}).preferred_nodes
+    assert found.weight == 3
+    assert found.preference.match_fields[0].values == ["n"]
+
+
+def test_for_how_long_a_taint_is_tolerated() -> None:
+    toleration = {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+    (found,) = shape({"tolerations": [toleration]}).tolerations
+    assert found.toleration_seconds == 30
 
 
 def test_label_keys_that_the_api_server_has_written_out_are_not_added_twice() -> None:
