@@ -231,9 +231,9 @@ class Placer:
         grown = self._by_growth(keys, search, ground)
         if grown:
             return grown
-        launched = self._by_launch(keys[0], search)
-        if isinstance(launched, Bin):
-            return [launched]
+        launched = self._launch_all(keys[:1] if search.alone else keys, search)
+        if isinstance(launched, list):
+            return launched
         failure = self._failure(search, launched)
         if search.apart is None:
             lasting = kind.rules.free and search.prefer is None
@@ -413,6 +413,37 @@ class Placer:
         return [target] * number
 
     # ----- lever Launch
+
+    def _launch_all(
+        self, keys: Sequence[str], search: _Search
+    ) -> list[Bin | Failure] | dict[str, tuple[Reason, str]]:
+        """Launches VM after VM and fills each; what the pools lack, if there is not even one.
+
+        Nothing but the new VMs changes meanwhile, so no other is looked at again.
+        """
+        found: list[Bin | Failure] = []
+        while len(found) < len(keys):
+            launched = self._by_launch(keys[len(found)], search)
+            if not isinstance(launched, Bin):
+                return found or launched
+            found.append(launched)
+            found += self._fill(launched, keys[len(found) :], search)
+        return found
+
+    def _fill(self, target: Bin, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
+        """Puts pods of a class into a new VM until it is full and as large as it may be."""
+        if not keys:
+            return []
+        kind = search.kind
+        number = int(fitting.number_for(self.fleet, kind, np.array([target.slot]))[0])
+        some = keys[:number]
+        self.fleet.put_all(some, kind, target)
+        found: list[Bin | Failure] = [target] * len(some)
+        if len(some) < len(keys):
+            size = self.grow_for(target, kind.shape.requests, extra_pod=True)
+            if isinstance(size, Size):
+                found += self._grow_for(keys[len(some) :], search, target, size)
+        return found
 
     def _by_launch(self, key: str, search: _Search) -> Bin | dict[str, tuple[Reason, str]]:
         kind = search.kind
