@@ -86,7 +86,8 @@ class Fit:
         uneven = cpu - memory
         left = np.maximum(cpu + memory, 0)
         score: Floats = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
-        return score + left / (1 + left)
+        score += left / (1 + left)
+        return score
 
     def _work_out(self) -> Floats:
         columns = self._fleet.columns

@@ -207,11 +207,11 @@ class Placer:
     def _find_all(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
         found: list[Bin | Failure] = []
         while len(found) < len(keys):
-            rest = keys[len(found) :]
-            placed = self._find(rest[:1] if search.alone else rest, search)
+            start = len(found)
+            placed = self._find(keys[start : start + 1] if search.alone else keys[start:], search)
             if isinstance(placed, Failure):
                 # What the first lacks, the others lack too: nothing has changed.
-                found += [placed] * len(rest)
+                found += [placed] * (len(keys) - start)
                 break
             found += placed
         return found
@@ -427,7 +427,8 @@ class Placer:
             if not isinstance(launched, Bin):
                 return found or launched
             found.append(launched)
-            found += self._fill(launched, keys[len(found) :], search)
+            most = self.fleet.sizes[launched.pool.name].pods_max if launched.pool else 0
+            found += self._fill(launched, keys[len(found) : len(found) + most], search)
         return found
 
     def _fill(self, target: Bin, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
