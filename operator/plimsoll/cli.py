@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from plimsoll import __version__
+from plimsoll.compare.cli import compare
 from plimsoll.simulator.cli import simulate
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command()(compare)
 app.command()(simulate)
 
 
