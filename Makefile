@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TOOLS := tools/testenv:tools/demo
+TOOLS := tools/testenv:tools/demo:tools/bench
 # One worker a core for what waits on a control plane; the rest is quick either way.
 WORKERS ?= auto
 
@@ -68,6 +68,16 @@ crds-check: crds ## Fail if crds/ or the reference differ from the models
 .PHONY: cluster
 cluster: controlplane ## Start a control plane, print its KUBECONFIG line, keep it until Ctrl-C
 	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_testenv up
+
+.PHONY: bench
+bench: controlplane ## Measure beside peers and bounds (QUICK=1: tiny; PARTS="scale live": some)
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_bench --json build/bench.json \
+		$(if $(QUICK),--quick) $(PARTS)
+
+.PHONY: bench-live
+bench-live: controlplane ## Measure the operator on a real control plane (VMS=1000)
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_bench --json build/bench-live.json \
+		$(if $(QUICK),--quick) $(if $(VMS),--vms $(VMS)) live
 
 .PHONY: clean
 clean: ## Remove the virtual environment and what tools left in the checkout

@@ -7,10 +7,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from plimsoll_bench import against_autoscaler, against_karpenter, consolidation, scale, table
+from plimsoll_bench import (
+    against_autoscaler,
+    against_karpenter,
+    consolidation,
+    live,
+    scale,
+    table,
+)
 from plimsoll_bench.case import Case
 from plimsoll_bench.settings import FULL, QUICK
 
@@ -21,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "autoscaler": against_autoscaler.rows,
     "scale": scale.rows,
     "consolidation": consolidation.rows,
+    "live": live.rows,
 }
 
 
@@ -32,6 +40,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="plimsoll_bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; or all")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only that it runs")
+    parser.add_argument("--vms", type=int, help="VMs of the live case")
     parser.add_argument("--json", type=Path, help="write the rows there too")
     parser.add_argument("--mix", type=int, nargs="+", metavar="PODS", help=_show_mix.__doc__)
     parser.add_argument("--plain", action="store_true", help="with --mix: without rules")
@@ -43,6 +52,8 @@ def main(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: no such part; there are {', '.join(PARTS)}")
     settings = QUICK if given.quick else FULL
+    if given.vms is not None:
+        settings = replace(settings, live_vms=given.vms)
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -31,6 +31,12 @@ class Settings:
     """Single changes to that cluster."""
     cluster_vms: int
     """VMs of each of the clusters that are consolidated."""
+    live_vms: int
+    """VMs of the live case; 30 pods each."""
+    live_pods: int
+    """Pods that come one at a time."""
+    live_idle_seconds: float
+    """For how long the idle operator is watched."""
 
 
 FULL = Settings(
@@ -45,6 +51,9 @@ FULL = Settings(
     held_vms=2_000,
     changes=40,
     cluster_vms=300,
+    live_vms=1_000,
+    live_pods=100,
+    live_idle_seconds=60.0,
 )
 
 QUICK = Settings(
@@ -59,4 +68,7 @@ QUICK = Settings(
     held_vms=40,
     changes=6,
     cluster_vms=30,
+    live_vms=20,
+    live_pods=5,
+    live_idle_seconds=5.0,
 )
