@@ -27,9 +27,7 @@ from plimsoll.decide.trial import Trial
 from plimsoll.world.snapshot import Pod, Resources, Workload
 
 _FURTHER = (0, 1, 2, 3, 4, 6, 8)
-"""Replicas beyond the fewest that are tried out."""
-_MOST_SPREADS = 4
-"""Numbers of domains that are tried out."""
+"""Replicas beyond the fewest that are tried out where they need not be spread."""
 
 
 class Option(NamedTuple):
@@ -63,6 +61,11 @@ class Offer(NamedTuple):
     """Thousandths of the load that it does not carry after the promised loss."""
     lack: Refusal | None
     """What stands against it where it is short."""
+
+    @property
+    def free(self) -> bool:
+        """Whether it carries the load and costs nothing: no option with more replicas beats it."""
+        return not self.short and not self.cost
 
     @property
     def rank(self) -> tuple[int, int, int, int]:
@@ -112,12 +115,12 @@ class Joint:
             return Choice(usual)
         if first.idle and not first.short:
             return Choice(first.option)
-        free = not first.short and not first.cost
+        free = first.free
         for option in self._options(workload, need, fixed, least):
             if option not in known:
                 known[option] = self._price(workload, need, option)
-                if free and option.replicas > usual.replicas:
-                    break
+            if option.replicas > usual.replicas and (free or known[option].free):
+                break
         chosen = first if free else min(known.values(), key=lambda offer: offer.rank)
         return Choice(
             chosen.option,
@@ -170,29 +173,42 @@ class Joint:
         domains = self._roster.domains(workload)
         left = sizing.survivors(least, survive, domains)
         spread = (domains or least) if survive else 0
-        return Option(least, left, spread, sizing.size_for(spec, need, left, fixed))
+        return Option(least, left, spread, self._size(workload, need, least, left, fixed))
 
-    def _options(self, workload: Workload, need: Need, fixed: Size, least: int) -> Iterator[Option]:
+    def _size(self, workload: Workload, need: Need, replicas: int, left: int, fixed: Size) -> Size:
+        """Size of a replica, so that those left carry the load.
+
+        That CPU use is shared by further replicas is taken for granted, that memory is, is
+        not: most applications need as much of it in each. What turns out to be too much is
+        given back later.
+        """
+        size = sizing.size_for(workload.spec, need, left, fixed)
+        running = sum(pod.node is not None for pod in self._roster.pods(workload))
+        if not running or replicas <= running:
+            return size
+        each = Need(cpu=0, memory=-(-need.memory // running))
+        same = sizing.size_for(workload.spec, each, 1, fixed)
+        return Size(cpu=size.cpu, memory=max(size.memory, same.memory))
+
+    def _options(self, workload: Workload, need: Need, fixed: Size, least: int) -> list[Option]:
+        """Numbers of replicas over numbers of domains that may carry the load, fewest first."""
         spec = workload.spec
         survive = spec.redundancy.survive
+        found: dict[Option, None] = {}
         for domains in self._spreads(workload):
             shape = sizing.shape_for(spec, need, domains, fixed)
             if not shape.enough:
                 continue
-            last: Size | None = None
-            for further in _FURTHER:
-                replicas = max(shape.replicas, least) + further
+            fewest = max(shape.replicas, least)
+            for replicas in _numbers(fewest, domains):
                 left = sizing.survivors(replicas, survive, domains)
-                size = sizing.size_for(spec, need, left, fixed)
-                if replicas > spec.scale_out.max:
-                    break
-                if size == last:
-                    continue
-                last = size
-                yield Option(replicas, left, domains or 0, size)
+                if left and replicas <= spec.scale_out.max:
+                    size = self._size(workload, need, replicas, left, fixed)
+                    found[Option(replicas, left, domains or 0, size)] = None
+        return sorted(found, key=lambda option: option.replicas)
 
     def _spreads(self, workload: Workload) -> list[int | None]:
-        """Numbers of domains to spread over: those that have VMs, and more of them."""
+        """Numbers of domains to spread over: as many as have VMs, or so, and as few as may be."""
         survive = workload.spec.redundancy.survive
         if survive == 0:
             return [None]
@@ -207,13 +223,9 @@ class Joint:
             }
         )
         most = self._roster.domains(workload)
-        least = max(survive + 1, there)
-        found = [least + further for further in range(_MOST_SPREADS)]
-        if there > survive + 1:
-            found.append(survive + 1)
-        if most is not None:
-            found = [number for number in [*found, most] if survive < number <= most]
-        return list(dict.fromkeys(found))
+        few = (survive + 1, survive + 2, survive + 3)
+        found = [there, *few, there + 1, there + 2, *([most] if most is not None else [])]
+        return list(dict.fromkeys(d for d in found if d > survive and (most is None or d <= most)))
 
     def _may_choose(self, workload: Workload) -> bool:
         """Whether the number of replicas is free, and known where they are."""
@@ -330,6 +342,17 @@ class Joint:
                 return 1000
             worst = max(worst, -(-max(0, wanted - sum(rest)) * 1000 // wanted) if wanted else 0)
         return worst
+
+
+def _numbers(fewest: int, domains: int | None) -> list[int]:
+    """Numbers of replicas to try out, from the fewest up.
+
+    Spread over domains, the same number in each loses the least with one of them.
+    """
+    if domains is None:
+        return [fewest + further for further in _FURTHER]
+    even = -(-fewest // domains) * domains
+    return sorted({fewest, fewest + 1, fewest + 2, even, even + domains})
 
 
 class _Attempt:

@@ -209,7 +209,11 @@ class Workloads:
             replicas = self._replicating.fewer(
                 workload, replicas, waits, outcome.moves, keep_promise=_by_load(workload)
             )
-        if demand is not None and demand.window_full and sized.choice.carries:
+        # Until further replicas serve, those that there are carry what these will.
+        served = replicas <= workload.replicas and all(
+            pod.ready for pod in self._roster.pods(workload)
+        )
+        if demand is not None and demand.window_full and sized.choice.carries and served:
             self._resizing.down(workload, wish.down, outcome.moves)
         outcome.wanted[workload.key] = sizing.Shape(
             replicas=replicas, size=wish.up, enough=sized.enough
