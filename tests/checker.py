@@ -7,26 +7,39 @@ none of its code, so that a mistake there does not hide here.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from planning import carry_out
 from plimsoll.api import labels as names
 from plimsoll.decide.plan import Lever, Plan
-from plimsoll.world.snapshot import Pod, Snapshot, Vm
-from plimsoll.world.wire import LabelSelector, NodeSelectorTerm, SelectorRequirement
+from plimsoll.world.snapshot import Pod, PodShape, Pool, Snapshot, Vm
+from plimsoll.world.wire import (
+    LabelSelector,
+    NodeSelector,
+    NodeSelectorTerm,
+    PodAffinityTerm,
+    SelectorRequirement,
+    Taint,
+    Toleration,
+    TopologySpreadConstraint,
+)
+
+_ATTACHABLE = "attachable-volumes-csi-"
 
 
 def problems(snapshot: Snapshot, plan: Plan) -> list[str]:
     """Everything that is wrong with a plan; empty if nothing is."""
     after = carry_out(snapshot, plan)
+    before = {pod.key: pod for pod in snapshot.pods}
     moved = {
         pod.key
         for pod in after.pods
-        if pod.node is not None
-        and next((p.node for p in snapshot.pods if p.key == pod.key), None) != pod.node
+        if pod.node is not None and (pod.key not in before or before[pod.key].node != pod.node)
     }
     return [
         *_capacity(snapshot, after, moved),
-        *_pods(after, moved),
+        *_Rules(after).broken(moved),
+        *_never_placed(before, moved),
         *_pools(snapshot, after),
         *_hosts(after),
         *_disruption(snapshot, plan),
@@ -45,10 +58,17 @@ def _requirement(requirement: SelectorRequirement, labels: dict[str, str]) -> bo
         return has and value in requirement.values
     if requirement.operator == "NotIn":
         return not has or value not in requirement.values
-    bound = int(requirement.values[0])
-    if not has:
+    number, bound = _whole(value), _whole(requirement.values[0])
+    if number is None or bound is None:
         return False
-    return int(value or 0) > bound if requirement.operator == "Gt" else int(value or 0) < bound
+    return number > bound if requirement.operator == "Gt" else number < bound
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
 
 
 def _selected(selector: LabelSelector | None, labels: dict[str, str]) -> bool:
@@ -67,124 +87,214 @@ def _term(term: NodeSelectorTerm, vm: Vm) -> bool:
     )
 
 
-def _eligible(pod: Pod, vm: Vm) -> bool:
-    shape = pod.shape
+def _admits(selector: NodeSelector, vm: Vm) -> bool:
+    return any(_term(term, vm) for term in selector.node_selector_terms)
+
+
+def _eligible(shape: PodShape, vm: Vm) -> bool:
     if any(vm.labels.get(k) != v for k, v in shape.node_selector.items()):
         return False
-    if shape.node_affinity is None:
-        return True
-    return any(_term(t, vm) for t in shape.node_affinity.node_selector_terms)
+    return shape.node_affinity is None or _admits(shape.node_affinity, vm)
 
 
-def _tolerated(pod: Pod, vm: Vm) -> bool:
-    for taint in vm.taints:
-        if taint.effect == "PreferNoSchedule":
-            continue
-        if not any(
-            (not t.effect or t.effect == taint.effect)
-            and (t.operator == "Exists" or t.value == taint.value)
-            and (t.key == taint.key or (not t.key and t.operator == "Exists"))
-            for t in pod.shape.tolerations
-        ):
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+    if toleration.effect not in ("", taint.effect):
+        return False
+    if toleration.operator == "Exists":
+        return toleration.key in ("", taint.key)
+    if toleration.key != taint.key:
+        return False
+    if toleration.operator in ("Gt", "Lt"):
+        number, bound = _whole(taint.value), _whole(toleration.value)
+        if number is None or bound is None:
             return False
-    return True
+        return number > bound if toleration.operator == "Gt" else number < bound
+    return toleration.value == taint.value
 
 
-def _capacity(before: Snapshot, after: Snapshot, moved: set[str]) -> list[str]:
-    """No VM that received a pod or grew is asked for more than it has, or than its line."""
-    found = []
-    lines = {p.name: p.spec.density.load_line_percent for p in after.pools}
+def _tolerated(shape: PodShape, vm: Vm) -> bool:
+    return all(
+        taint.effect == "PreferNoSchedule" or any(_tolerates(t, taint) for t in shape.tolerations)
+        for taint in vm.taints
+    )
+
+
+def _never_placed(before: dict[str, Pod], moved: set[str]) -> Iterator[str]:
+    """Pods that are to stay where they are, or without a place."""
+    for key in sorted(moved & before.keys()):
+        pod = before[key]
+        if pod.shape.not_modelled:
+            yield f"{key}: placed by guess: {pod.shape.not_modelled}"
+        if pod.shape.blocked:
+            yield f"{key}: placed, though {pod.shape.blocked}"
+        if pod.gated:
+            yield f"{key}: placed, though it is gated"
+
+
+def _capacity(before: Snapshot, after: Snapshot, moved: set[str]) -> Iterator[str]:
+    """No VM that received a pod is asked for more than it has, or than its line."""
+    pools = {p.name: p for p in after.pools}
     used_before = _use(before)
+    used_after = _use(after)
     for vm in after.vms:
         pods = [p for p in after.pods if p.node == vm.name]
-        if not any(p.key in moved for p in pods):
+        # Where room is made for a nominated pod, its victims are still on their way out.
+        received = [p for p in pods if p.key in moved and p.nominated != vm.name]
+        if not received:
             continue
-        cpu, memory = _use(after)[vm.name]
-        line = lines.get(vm.pool or "", 100)
-        cpu_before, memory_before = used_before[vm.name]
-        if cpu > max(vm.allocatable.cpu * line // 100, cpu_before):
-            found.append(f"{vm.name}: {cpu}m CPU requested, line {line}% of {vm.allocatable.cpu}m")
-        if memory > max(vm.allocatable.memory * line // 100, memory_before):
-            found.append(f"{vm.name}: memory {memory} above its line")
+        pool = pools.get(vm.pool or "")
+        line = pool.spec.density.load_line_percent if pool is not None else 100
+        limits = {
+            "cpu": vm.allocatable.cpu * line // 100,
+            "memory": vm.allocatable.memory * line // 100,
+            **vm.allocatable.extended,
+        }
+        if vm.berths is not None or pool is not None:
+            limits[names.BERTHS] = vm.berths or 0
+        asked = {name for pod in received for name, amount in _requests(pod).items() if amount}
+        for name in sorted(asked):
+            use = used_after[vm.name][name]
+            if name.startswith(_ATTACHABLE) and name not in limits:
+                continue
+            if use > max(limits.get(name, 0), used_before[vm.name][name]):
+                yield f"{vm.name}: {use} of {name} used, {limits.get(name, 0)} there (line {line}%)"
         if len(pods) > vm.max_pods:
-            found.append(f"{vm.name}: {len(pods)} pods, {vm.max_pods} allowed")
-        berths = sum(p.shape.requests.extended.get(names.BERTHS, 0) for p in pods)
-        if vm.berths is not None and berths > vm.berths:
-            found.append(f"{vm.name}: {berths} berths used, {vm.berths} offered")
-    return found
+            yield f"{vm.name}: {len(pods)} pods, {vm.max_pods} allowed"
 
 
-def _use(snapshot: Snapshot) -> dict[str, tuple[int, int]]:
-    use: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+def _requests(pod: Pod) -> dict[str, int]:
+    requests = pod.shape.requests
+    return {"cpu": requests.cpu, "memory": requests.memory, **requests.extended}
+
+
+def _use(snapshot: Snapshot) -> dict[str, Counter[str]]:
+    """What the pods on each VM ask for, by resource."""
+    use: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for pod in snapshot.pods:
         if pod.node is not None:
-            cpu, memory = use[pod.node]
-            requests = pod.shape.requests
-            use[pod.node] = (cpu + requests.cpu, memory + requests.memory)
+            use[pod.node].update(_requests(pod))
     return use
 
 
-def _pods(after: Snapshot, moved: set[str]) -> list[str]:
-    found = []
-    vms = {vm.name: vm for vm in after.vms}
-    placed = [p for p in after.pods if p.node in vms]
-    for pod in placed:
-        if pod.key not in moved or pod.node is None:
-            continue
-        vm = vms[pod.node]
-        if not _eligible(pod, vm):
-            found.append(f"{pod.key} on {vm.name}: node selector or affinity")
-        if not _tolerated(pod, vm):
-            found.append(f"{pod.key} on {vm.name}: taint")
+class _Rules:
+    """The rules of each pod, asked of the picture in which all pods and VMs are there."""
+
+    def __init__(self, after: Snapshot) -> None:
+        self._after = after
+        self._vms = {vm.name: vm for vm in after.vms}
+        self._pools = {pool.name: pool for pool in after.pools}
+        self._placed = [(p, self._vms[p.node]) for p in after.pods if p.node in self._vms]
+        self._labels: dict[str, dict[str, str]] = after.namespaces
+
+    def broken(self, moved: set[str]) -> Iterator[str]:
+        """What is wrong with the place of each pod that got one."""
+        for pod, vm in self._placed:
+            if pod.key in moved:
+                for rule in self._rules(pod, vm):
+                    yield f"{pod.key} on {vm.name}: {rule}"
+
+    def _rules(self, pod: Pod, vm: Vm) -> Iterator[str]:
+        shape = pod.shape
+        if not _eligible(shape, vm):
+            yield "node selector or affinity"
+        if not _tolerated(shape, vm):
+            yield "taint"
+        if not all(_admits(selector, vm) for selector in shape.volume_nodes):
+            yield "volume"
         if not vm.ready or not vm.schedulable or vm.retiring or vm.lost:
-            found.append(f"{pod.key} on {vm.name}: VM takes no pods")
-        for other in placed:
+            yield "VM takes no pods"
+        pool = self._pools.get(vm.pool or "")
+        offered = pool.spec.template.runtime_classes if pool is not None else ()
+        if shape.runtime_class and offered and shape.runtime_class not in offered:
+            yield "runtime class"
+        for other, home in self._placed:
             if other is pod:
                 continue
-            if other.node == pod.node and set(other.shape.host_ports) & set(pod.shape.host_ports):
-                found.append(f"{pod.key} on {vm.name}: host port")
-            for one, two in ((pod, other), (other, pod)):
-                for term in one.shape.anti_affinity:
-                    domain = vms[one.node or ""].labels.get(term.topology_key)
-                    if (
-                        domain is not None
-                        and domain == vms[two.node or ""].labels.get(term.topology_key)
-                        and one.namespace == two.namespace
-                        and _selected(term.label_selector, two.shape.labels)
-                    ):
-                        found.append(f"{pod.key} on {vm.name}: anti-affinity")
-        for term in pod.shape.affinity:
-            here = vm.labels.get(term.topology_key)
-            near = [
-                p
-                for p in placed
-                if p is not pod
-                and p.namespace == pod.namespace
-                and _selected(term.label_selector, p.shape.labels)
-            ]
-            alone = not near and _selected(term.label_selector, pod.shape.labels)
-            if here is None or not (
-                alone or any(vms[p.node or ""].labels.get(term.topology_key) == here for p in near)
-            ):
-                found.append(f"{pod.key} on {vm.name}: affinity")
-        for constraint in pod.shape.spread:
-            counts: Counter[str] = Counter()
-            for candidate in after.vms:
-                domain = candidate.labels.get(constraint.topology_key)
-                if domain is None or not _eligible(pod, candidate):
-                    continue
-                counts[domain] += sum(
-                    p.node == candidate.name
-                    and p.namespace == pod.namespace
-                    and _selected(constraint.label_selector, p.shape.labels)
-                    for p in placed
-                )
-            mine = vm.labels.get(constraint.topology_key)
-            if mine is None:
-                found.append(f"{pod.key} on {vm.name}: no label {constraint.topology_key}")
-            elif counts[mine] - min(counts.values()) > constraint.max_skew:
-                found.append(f"{pod.key} on {vm.name}: spread {dict(counts)}")
-    return found
+            if home is vm and _ports_clash(shape.host_ports, other.shape.host_ports):
+                yield f"host port of {other.key}"
+            if self._repels(pod, vm, other, home) or self._repels(other, home, pod, vm):
+                yield f"anti-affinity with {other.key}"
+        if shape.affinity and not self._near(pod, vm):
+            yield "affinity"
+        for constraint in shape.spread:
+            yield from self._spread(constraint, pod, vm)
+
+    def _wants(self, term: PodAffinityTerm, owner: Pod, other: Pod) -> bool:
+        """Whether an affinity term of one pod is about another."""
+        if not _selected(term.label_selector, other.shape.labels):
+            return False
+        if not term.namespaces and term.namespace_selector is None:
+            return other.namespace == owner.namespace
+        return other.namespace in term.namespaces or _selected(
+            term.namespace_selector, self._labels.get(other.namespace, {})
+        )
+
+    def _repels(self, one: Pod, at: Vm, other: Pod, there: Vm) -> bool:
+        for term in one.shape.anti_affinity:
+            domain = at.labels.get(term.topology_key)
+            if domain is None or domain != there.labels.get(term.topology_key):
+                continue
+            if self._wants(term, one, other):
+                return True
+        return False
+
+    def _near(self, pod: Pod, vm: Vm) -> bool:
+        """Near, by every term, to pods that all terms are about; or the first of its kind."""
+        terms = pod.shape.affinity
+        if any(term.topology_key not in vm.labels for term in terms):
+            return False
+        mates = [
+            home
+            for other, home in self._placed
+            if other is not pod and all(self._wants(term, pod, other) for term in terms)
+        ]
+        if not mates:
+            return all(self._wants(term, pod, pod) for term in terms)
+        return all(
+            any(m.labels.get(t.topology_key) == vm.labels[t.topology_key] for m in mates)
+            for t in terms
+        )
+
+    def _spread(self, constraint: TopologySpreadConstraint, pod: Pod, vm: Vm) -> Iterator[str]:
+        key, shape = constraint.topology_key, pod.shape
+        if key not in vm.labels:
+            yield f"no label {key}"
+            return
+        selector = constraint.label_selector
+        counts: Counter[str] = Counter()
+        for candidate in self._after.vms:
+            if any(c.topology_key not in candidate.labels for c in shape.spread):
+                continue
+            if constraint.node_affinity_policy == "Honor" and not _eligible(shape, candidate):
+                continue
+            if constraint.node_taints_policy == "Honor" and not _tolerated(shape, candidate):
+                continue
+            counts[candidate.labels[key]] += sum(
+                home is candidate
+                and other.namespace == pod.namespace
+                and not other.terminating
+                # An empty selector counts no pods at all.
+                and selector is not None
+                and bool(selector.match_labels or selector.match_expressions)
+                and _selected(selector, other.shape.labels)
+                for other, home in self._placed
+            )
+        least = min(counts.values(), default=0)
+        if constraint.min_domains is not None and len(counts) < constraint.min_domains:
+            least = 0
+        if counts[vm.labels[key]] - least > constraint.max_skew:
+            yield f"spread over {key}: {dict(counts)}"
+
+
+def _ports_clash(
+    one: Iterable[tuple[str, str, int]], other: Sequence[tuple[str, str, int]]
+) -> bool:
+    return any(
+        (protocol, port) == (other_protocol, other_port)
+        and (address == other_address or "0.0.0.0" in (address, other_address))
+        for address, protocol, port in one
+        for other_address, other_protocol, other_port in other
+    )
 
 
 def _pools(before: Snapshot, after: Snapshot) -> list[str]:
@@ -199,13 +309,28 @@ def _pools(before: Snapshot, after: Snapshot) -> list[str]:
         for vm in after.vms:
             if vm.pool != pool.name or any(v.name == vm.name and v == vm for v in before.vms):
                 continue
-            size = pool.spec.size
-            on_step = (vm.cpu - size.cpu.min * 1000) % (size.cpu.step * 1000) == 0 and (
-                vm.memory - size.memory.min
-            ) % size.memory.step == 0
-            if not on_step or vm.cpu > size.cpu.max * 1000 or vm.memory > size.memory.max:
-                found.append(f"{vm.name}: size {vm.cpu}m, {vm.memory} not offered by the pool")
+            known = next((v for v in before.vms if v.name == vm.name), None)
+            if known is None or (known.cpu, known.memory) != (vm.cpu, vm.memory):
+                found += _size(pool, vm)
     return found
+
+
+def _size(pool: Pool, vm: Vm) -> Iterator[str]:
+    """Whether a pool offers VMs of this size."""
+    size, pods = pool.spec.size, pool.spec.density.pods
+    cpus, rest = divmod(vm.cpu, 1000)
+    good = not rest and size.cpu.min <= cpus <= size.cpu.max
+    good = good and (cpus - size.cpu.min) % size.cpu.step == 0
+    good = good and size.memory.min <= vm.memory <= size.memory.max
+    if size.memory_per_cpu is not None:
+        good = good and vm.memory == size.memory_per_cpu * cpus
+    else:
+        good = good and (vm.memory - size.memory.min) % size.memory.step == 0
+    if not good:
+        yield f"{vm.name}: size {vm.cpu}m, {vm.memory} not offered by the pool"
+    most = pods.max if pods.per_cpu is None else min(pods.max, pods.per_cpu * cpus)
+    if vm.max_pods > most:
+        yield f"{vm.name}: {vm.max_pods} pods, at most {most} offered by the pool"
 
 
 def _hosts(after: Snapshot) -> list[str]:

@@ -243,7 +243,7 @@ def carry_out(snapshot: Snapshot, plan: Plan) -> Snapshot:
                 allocatable=Resources(
                     cpu=planned.cpu,
                     memory=planned.memory,
-                    extended={"ephemeral-storage": 2**62},
+                    extended={"ephemeral-storage": 2**62, **pools[new.pool].attach_limits},
                 ),
                 max_pods=planned.pods,
                 quiet_since=NOW,
