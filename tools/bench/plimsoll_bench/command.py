@@ -15,6 +15,7 @@ from plimsoll_bench import (
     against_karpenter,
     consolidation,
     live,
+    replanning,
     scale,
     table,
 )
@@ -27,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "karpenter": against_karpenter.rows,
     "autoscaler": against_autoscaler.rows,
     "scale": scale.rows,
+    "change": replanning.rows,
     "consolidation": consolidation.rows,
     "live": live.rows,
 }
