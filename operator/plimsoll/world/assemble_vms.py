@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -31,48 +30,110 @@ _STARTING_TAINTS: Final = frozenset(
 """Put on a node and taken off again by Kubernetes itself while it joins."""
 _SEEN_MEMORY_PERCENT: Final = 70
 """Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
+_NO_LIMITS: Final[Limits] = {}
 _FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
 _REFUSAL_HOLDS: Final = 600.0
 """Seconds for which a refused size is not asked for again, where it may come to be granted."""
 
 
-def vms_of(
-    objects: Objects,
-    observations: Observations,
-    hypervisors: Iterable[snapshot.Hypervisor],
-    pods: Iterable[snapshot.Pod],
-    limits: AttachLimits,
-    now: float,
-) -> tuple[snapshot.Vm, ...]:
-    """VMs and foreign nodes by name.
+class Vms:
+    """VMs and foreign nodes by name; those of which nothing changed stay the same objects."""
 
-    A node that bears a VM's name without being that VM is left out: nothing may be
-    placed on it, and it does not become the VM's node.
-    """
-    hosts = {(h.name, host.name): host for h in hypervisors for host in h.hosts or ()}
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[_Source, snapshot.Vm]] = {}
+
+    def of(
+        self,
+        objects: Objects,
+        observations: Observations,
+        hypervisors: Iterable[snapshot.Hypervisor],
+        newest: Callable[[], Mapping[str, float]],
+        limits: AttachLimits,
+        now: float,
+    ) -> tuple[snapshot.Vm, ...]:
+        """All VMs and foreign nodes.
+
+        ``newest`` tells by node name when the newest of its pods was created. A node that
+        bears a VM's name without being that VM is left out: nothing may be placed on it, and
+        it does not become the VM's node.
+        """
+        before, self._made = self._made, {}
+        quiet_since, usage = observations.quiet_since, observations.node_usage
+        for source in _sources(objects, hypervisors):
+            name = source.name
+            # Where nobody watched, its newest pod tells since when it is quiet.
+            watched = quiet_since.get(name)
+            quiet = newest().get(name, 0.0) if watched is None else watched
+            if source.named:
+                attachable = limits.by_node.get(name, _NO_LIMITS)
+            else:
+                attachable = limits.by_pool.get(source.pool, _NO_LIMITS)
+            seen = source._replace(usage=usage.get(name), quiet=quiet, limits=attachable)
+            known = before.get(name)
+            if known is None or not seen.same_as(known[0]):
+                vm = _made(seen, now)
+                known = seen, vm if known is None or known[1] != vm else known[1]
+            self._made[name] = known
+        return tuple(vm for _, vm in self._made.values())
+
+
+class _Source(NamedTuple):
+    """What a VM of the snapshot is made from."""
+
+    name: str
+    vmnode: VMNode | None
+    node: wire.Node | None
+    named: bool
+    """Some node has the VM's name, though it need not be the VM's."""
+    pool: str
+    host: tuple[str, str] | None
+    """Zone and state of its host."""
+    timed: bool
+    """It depends on the moment."""
+    usage: snapshot.Resources | None = None
+    quiet: float = 0.0
+    limits: Limits = {}
+
+    def same_as(self, other: _Source) -> bool:
+        """Whether the same VM follows from both."""
+        return (
+            self.vmnode is other.vmnode
+            and self.node is other.node
+            and not self.timed
+            and self.quiet == other.quiet
+            and self.host == other.host
+            and self.named == other.named
+            and self.usage == other.usage
+            and self.limits == other.limits
+        )
+
+
+def _sources(objects: Objects, hypervisors: Iterable[snapshot.Hypervisor]) -> Iterator[_Source]:
+    """By name."""
+    hosts = {
+        (h.name, host.name): (host.zone, host.state) for h in hypervisors for host in h.hosts or ()
+    }
     nodes = {node.metadata.name: node for node in objects.nodes}
-    newest: defaultdict[str, float] = defaultdict(float)
-    for pod in pods:
-        if pod.node is not None:
-            newest[pod.node] = max(newest[pod.node], pod.created)
-
-    def all_vms() -> Iterator[snapshot.Vm]:
-        ours = {vmnode.metadata.name for vmnode in objects.vmnodes}
-        for vmnode in objects.vmnodes:
-            node = nodes.get(vmnode.metadata.name)
+    vmnodes = {vmnode.metadata.name: vmnode for vmnode in objects.vmnodes}
+    for name in sorted({*nodes, *vmnodes}):
+        node, vmnode = nodes.get(name), vmnodes.get(name)
+        if vmnode is None:
+            yield _Source(name, None, node, True, "", None, False)
+        else:
             host = hosts.get((vmnode.spec.hypervisor, host_of(vmnode)))
-            yield _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host, now)
-        for name, node in nodes.items():
-            if name not in ours:
-                yield _foreign(node)
+            own = node if node is not None and _is_node_of(node, vmnode) else None
+            timed = _refused_lately(vmnode)
+            yield _Source(name, vmnode, own, node is not None, vmnode.spec.pool, host, timed)
 
-    def attachable(vm: snapshot.Vm) -> Limits:
-        known = limits.by_node.get(vm.name, {})
-        return known if vm.name in nodes else limits.by_pool.get(vm.pool or "", {})
 
-    return tuple(
-        _observed(_attaching(vm, attachable(vm)), observations, newest[vm.name])
-        for vm in sorted(all_vms(), key=lambda vm: vm.name)
+def _made(source: _Source, now: float) -> snapshot.Vm:
+    if source.vmnode is not None:
+        vm = _vm(source.vmnode, source.node, source.host, now)
+    else:
+        assert source.node is not None
+        vm = _foreign(source.node)
+    return msgspec.structs.replace(
+        _attaching(vm, source.limits), usage=source.usage, quiet_since=source.quiet
     )
 
 
@@ -84,11 +145,12 @@ def _is_node_of(node: wire.Node, vmnode: VMNode) -> bool:
 
 
 def _vm(
-    vmnode: VMNode, node: wire.Node | None, host: snapshot.Host | None, now: float
+    vmnode: VMNode, node: wire.Node | None, host: tuple[str, str] | None, now: float
 ) -> snapshot.Vm:
     meta, spec, status = vmnode.metadata, vmnode.spec, vmnode.status
     host_name = host_of(vmnode)
-    zone = (host.zone if host is not None else "") or spec.zone
+    host_zone, host_state = host or ("", "")
+    zone = host_zone or spec.zone
     labels = names.node_labels(
         meta.name, spec.template.labels, spec.pool, spec.hypervisor, host_name, zone
     )
@@ -137,7 +199,7 @@ def _vm(
         ready=node is not None and _node_ready(node),
         schedulable=node is None or not node.spec.unschedulable,
         retiring=spec.retire is not None or meta.deletion_timestamp is not None,
-        lost=lost or (host is not None and host.state in ("Down", "Isolated")),
+        lost=lost or host_state in ("Down", "Isolated"),
         created=seconds_of(meta.creation_timestamp),
         held=_held(annotations),
         hot_add_refused=_hot_add_refused(vmnode, now),
@@ -155,6 +217,14 @@ def _shows_size(vmnode: VMNode, node: wire.Node) -> bool:
     return (
         capacity.get("cpu", 0) == size.cpu * 1000
         and size.memory * _SEEN_MEMORY_PERCENT <= memory * 100 <= size.memory * 100
+    )
+
+
+def _refused_lately(vmnode: VMNode) -> bool:
+    """Whether a size was refused that may be asked for again some time."""
+    return any(
+        c.type == "Resized" and c.status == "False" and c.reason not in _FOR_GOOD
+        for c in (vmnode.status.conditions if vmnode.status is not None else ())
     )
 
 
@@ -219,12 +289,3 @@ def _held(annotations: dict[str, str]) -> str:
     if annotations.get(_SCALE_DOWN_DISABLED) == "true":
         return f"annotation {_SCALE_DOWN_DISABLED}: true"
     return held_by_annotation(annotations)
-
-
-def _observed(vm: snapshot.Vm, observations: Observations, newest_pod: float) -> snapshot.Vm:
-    """The VM with what only time shows; without it, its newest pod tells since when it is quiet."""
-    return msgspec.structs.replace(
-        vm,
-        usage=observations.node_usage.get(vm.name),
-        quiet_since=observations.quiet_since.get(vm.name, newest_pod),
-    )

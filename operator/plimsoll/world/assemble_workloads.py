@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from plimsoll.api import ContainerWorkload
 from plimsoll.api.quantity import QuantityError
 from plimsoll.world import snapshot, wire
@@ -11,33 +13,59 @@ from plimsoll.world.pods import steered_container
 from plimsoll.world.requests import container_requests, resources
 from plimsoll.world.shapes import Shapes
 from plimsoll.world.usage import STALE_AFTER
+from plimsoll.world.volumes import Volumes
 
 
-def workloads_of(
-    objects: Objects, observations: Observations, shapes: Shapes, index: Index, now: float
-) -> tuple[snapshot.Workload, ...]:
-    """Workloads by key, each with its target or with why it cannot be steered."""
-    controllers = {
-        (c.metadata.namespace, kind, c.metadata.name): c
-        for kind, some in (
-            ("Deployment", objects.deployments),
-            ("StatefulSet", objects.statefulsets),
-        )
-        for c in some
-    }
-    result = []
-    for workload in sorted(objects.workloads, key=key_of):
-        target = controllers.get(target_of(workload))
-        problem = (
-            observations.problems.get(f"ContainerWorkload/{key_of(workload)}")
-            or index.problems.get(key_of(workload))
-            or _problem(workload, target)
-        )
-        demand = observations.demands.get(key_of(workload))
-        if demand is not None and now - demand.at > STALE_AFTER:
-            demand = None
-        result.append(_workload(workload, target, problem, demand, shapes, index))
-    return tuple(result)
+class Workloads:
+    """Workloads by key; those of which nothing changed stay the same objects."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[tuple[object, ...], snapshot.Workload]] = {}
+
+    def of(
+        self,
+        objects: Objects,
+        observations: Observations,
+        shapes: Shapes,
+        volumes: Volumes,
+        index: Index,
+        now: float,
+    ) -> tuple[snapshot.Workload, ...]:
+        """All workloads, each with its target or with why it cannot be steered."""
+        controllers = {
+            (c.metadata.namespace, kind, c.metadata.name): c
+            for kind, some in (
+                ("Deployment", objects.deployments),
+                ("StatefulSet", objects.statefulsets),
+            )
+            for c in some
+        }
+        before, self._made = self._made, {}
+        for key, workload in sorted(((key_of(w), w) for w in objects.workloads), key=itemgetter(0)):
+            target = controllers.get(target_of(workload))
+            told = observations.problems.get(f"ContainerWorkload/{key}")
+            problem = told or index.problems.get(key) or ""
+            demand = observations.demands.get(key)
+            if demand is not None and now - demand.at > STALE_AFTER:
+                demand = None
+            revisions = index.replicasets_of(target).values() if target is not None else ()
+            source = (workload, target, shapes, volumes, problem, demand, *revisions)
+            known = before.get(key)
+            if known is None or not _same(source, known[0]):
+                made = _workload(
+                    workload, target, problem or _problem(workload, target), demand, shapes, index
+                )
+                known = source, made if known is None or known[1] != made else known[1]
+            self._made[key] = known
+        return tuple(workload for _, workload in self._made.values())
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    # Texts and measurements are compared, objects that are replaced when they change are not.
+    return len(one) == len(other) and all(
+        a is b or (isinstance(a, str | snapshot.Demand) and a == b)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _problem(workload: ContainerWorkload, target: wire.Controller | None) -> str:

@@ -31,6 +31,10 @@ class LocalVolumes:
         self._volumes = storage.volumes
         self._groups: dict[Group, str] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any claim waits for such a volume."""
+        return bool(self._groups)
+
     def note(self, group: Group) -> None:
         """Notes that a claim waits for any of these volumes."""
         if group not in self._groups:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from plimsoll.api import ContainerWorkload
 from plimsoll.api import labels as names
@@ -18,34 +18,56 @@ Target = tuple[str, str, str]
 
 
 class Index:
-    """Owners of pods, by controller. Made once for each assembly."""
+    """Owners of pods, by controller."""
 
     def __init__(self, objects: Objects) -> None:
         self.problems: dict[str, str] = {}
         """By workload key: which other workload holds the target that it claims."""
-        self._holders: dict[Target, ContainerWorkload] = {}
-        for workload in sorted(objects.workloads, key=_seniority):
-            target = target_of(workload)
-            holder = self._holders.setdefault(target, workload)
-            if holder is not workload:
-                namespace, kind, name = target
-                self.problems[key_of(workload)] = (
-                    f"{kind} {namespace}/{name} already belongs to ContainerWorkload "
-                    f"{key_of(holder)}, which is older: delete one of the two"
-                )
+        self._holders: dict[Target, str] = {}
         self._deployments: dict[tuple[str, str], str] = {}
-        self._replicasets: defaultdict[tuple[str, str], list[wire.Controller]] = defaultdict(list)
-        for replicaset in sorted(objects.replicasets, key=lambda r: r.metadata.name):
+        self._replicasets: defaultdict[tuple[str, str], dict[str, wire.Controller]] = defaultdict(
+            dict
+        )
+        self.set_workloads(objects.workloads)
+        self.change_replicasets((), objects.replicasets)
+
+    def set_workloads(self, workloads: Iterable[ContainerWorkload]) -> bool:
+        """Takes in all workloads, instead of those before; whether other pods belong to them."""
+        before, self._holders, self.problems = self._holders, {}, {}
+        for workload in sorted(workloads, key=_seniority):
+            target, key = target_of(workload), key_of(workload)
+            holder = self._holders.setdefault(target, key)
+            if holder != key:
+                namespace, kind, name = target
+                self.problems[key] = (
+                    f"{kind} {namespace}/{name} already belongs to ContainerWorkload "
+                    f"{holder}, which is older: delete one of the two"
+                )
+        return self._holders != before
+
+    def change_replicasets(
+        self, gone: Iterable[wire.Controller], new: Iterable[wire.Controller]
+    ) -> bool:
+        """Forgets some ReplicaSets, takes in others; whether pods have other Deployments now."""
+        gone, new = tuple(gone), tuple(new)
+        keys = {(r.metadata.namespace, r.metadata.name) for r in (*gone, *new)}
+        before = [self._deployments.get(key) for key in keys]
+        for replicaset in gone:
+            meta = replicaset.metadata
+            deployment = self._deployments.pop((meta.namespace, meta.name), None)
+            if deployment is not None:
+                del self._replicasets[meta.namespace, deployment][meta.name]
+        for replicaset in new:
             meta = replicaset.metadata
             owner = controller_of(meta.owner_references)
             if owner is not None and owner.kind == "Deployment":
                 self._deployments[meta.namespace, meta.name] = owner.name
-                self._replicasets[meta.namespace, owner.name].append(replicaset)
+                self._replicasets[meta.namespace, owner.name][meta.name] = replicaset
+        return before != [self._deployments.get(key) for key in keys]
 
     def holder(self, target: Target) -> str | None:
         """Key of the workload that steers a target."""
-        workload = self._holders.get(target)
-        return key_of(workload) if workload is not None else None
+        return self._holders.get(target)
 
     def deployment_of(self, namespace: str, replicaset: str, hash_label: str) -> str | None:
         """Name of the Deployment behind a ReplicaSet, which need not be among the objects.
@@ -61,16 +83,21 @@ class Index:
             replicaset.removesuffix(suffix) if hash_label and replicaset.endswith(suffix) else None
         )
 
+    def replicasets_of(self, deployment: wire.Controller) -> Mapping[str, wire.Controller]:
+        """The ReplicaSets of a Deployment by name."""
+        meta = deployment.metadata
+        return self._replicasets.get((meta.namespace, meta.name), {})
+
     def template_of(self, controller: wire.Controller) -> wire.PodTemplate:
         """The template of the controller's next pod.
 
         That of a Deployment carries the hash label of the ReplicaSet made from it, if it is
         known: spread constraints and affinities may tell revisions apart by it.
         """
-        template, meta = controller.spec.template, controller.metadata
+        template = controller.spec.template
         if controller.kind != "Deployment":
             return template
-        for replicaset in self._replicasets.get((meta.namespace, meta.name), ()):
+        for _, replicaset in sorted(self.replicasets_of(controller).items()):
             made = replicaset.spec.template
             hashed = {**made.metadata.labels}
             hashed.pop(_HASH, None)
@@ -79,27 +106,55 @@ class Index:
         return template
 
 
+class Kin(NamedTuple):
+    """What of a pod decides to whom it belongs."""
+
+    namespace: str
+    kind: str
+    """Kind and name of its controller; empty: it has none."""
+    name: str
+    hash_label: str
+    workload_label: str
+
+
+def kin_of(pod: wire.Pod) -> Kin:
+    """What decides to whom a pod belongs."""
+    meta = pod.metadata
+    for owner in meta.owner_references:
+        if owner.controller:
+            kind, name = owner.kind, owner.name
+            break
+    else:
+        kind = name = ""
+    labels = meta.labels
+    return Kin(meta.namespace, kind, name, labels.get(_HASH, ""), labels.get(names.WORKLOAD, ""))
+
+
 def workload_of(pod: wire.Pod, index: Index) -> str | None:
     """Key ``namespace/name`` of the ContainerWorkload that steers the pod; None: no one does."""
-    target = scaled_by(pod, index)
+    return workload_of_kin(kin_of(pod), index)
+
+
+def workload_of_kin(kin: Kin, index: Index) -> str | None:
+    """The same of all pods with that in common."""
+    target = _scaled_by(kin, index)
     if target is None:
-        target = pod.metadata.namespace, "Deployment", pod.metadata.labels.get(names.WORKLOAD, "")
+        target = kin.namespace, "Deployment", kin.workload_label
     return index.holder(target)
 
 
 def scaled_by(pod: wire.Pod, index: Index) -> Target | None:
     """The Deployment or StatefulSet that made the pod; None for any other pod."""
-    meta = pod.metadata
-    owner = controller_of(meta.owner_references)
-    if owner is None:
-        return None
-    if owner.kind in ("Deployment", "StatefulSet"):
-        return meta.namespace, owner.kind, owner.name
-    if owner.kind == "ReplicaSet":
-        hash_label = meta.labels.get(_HASH, "")
-        deployment = index.deployment_of(meta.namespace, owner.name, hash_label)
+    return _scaled_by(kin_of(pod), index)
+
+
+def _scaled_by(kin: Kin, index: Index) -> Target | None:
+    if kin.kind in ("Deployment", "StatefulSet"):
+        return kin.namespace, kin.kind, kin.name
+    if kin.kind == "ReplicaSet":
+        deployment = index.deployment_of(kin.namespace, kin.name, kin.hash_label)
         if deployment is not None:
-            return meta.namespace, "Deployment", deployment
+            return kin.namespace, "Deployment", deployment
     return None
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from plimsoll.api import labels as names
 from plimsoll.api.quantity import QuantityError
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.world import snapshot
+from plimsoll.world.identity import pod_identity
 from plimsoll.world.requests import container_requests, resize_infeasible, resources
 from plimsoll.world.shapes import Shapes
+from plimsoll.world.volumes import has_claims
 from plimsoll.world.wire import ContainerSpec, Pod, PodSpec
 
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 """Phases of pods that take nothing from their node any more."""
 
+_MOST_KEPT: Final = 10_000
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _SAFE_VOLUMES: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
@@ -50,6 +55,44 @@ def pod_of(
         restart_on_resize=steered is not None
         and any(policy.restart_policy == "RestartContainer" for policy in steered.resize_policy),
     )
+
+
+class PodMaker:
+    """Makes pods of the snapshot; what follows from parts that pods share is worked out once."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._shapes = shapes
+        self._alike: dict[object, tuple[snapshot.Pod, Pod]] = {}
+
+    def forget(self) -> None:
+        """Forgets all that was worked out."""
+        self._alike.clear()
+
+    def of(self, pod: Pod, workload: str | None = None, container: str = "") -> snapshot.Pod:
+        """The same as ``pod_of``."""
+        meta, spec = pod.metadata, pod.spec
+        if has_claims(spec.volumes):
+            # Where its volumes can be reached is its own affair.
+            return pod_of(pod, self._shapes, workload, container)
+        node = spec.node_name or None
+        identity = meta.namespace, workload, container, node is None, pod_identity(pod)
+        known = self._alike.get(identity)
+        if known is None:
+            if len(self._alike) >= _MOST_KEPT:
+                self._alike.clear()
+            made = pod_of(pod, self._shapes, workload, container)
+            # The pod is kept, so that no other part comes to have one of these identities.
+            self._alike[identity] = made, pod
+            return made
+        return msgspec.structs.replace(
+            known[0],
+            name=meta.name,
+            uid=meta.uid,
+            node=node,
+            nominated=(node is None and pod.status.nominated_node_name) or None,
+            terminating=meta.deletion_timestamp is not None,
+            created=parse_rfc3339(meta.creation_timestamp) if meta.creation_timestamp else 0.0,
+        )
 
 
 def _size(container: ContainerSpec | None) -> snapshot.Resources | None:

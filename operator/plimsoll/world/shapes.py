@@ -32,6 +32,7 @@ from plimsoll.world.wire import (
     WeightedPodAffinityTerm,
 )
 
+_TIDY_FIRST: Final = 10_000
 _BUILT_IN_CLASSES: Final = (
     PriorityClass(metadata=Meta(name="system-cluster-critical"), value=2_000_000_000),
     PriorityClass(metadata=Meta(name="system-node-critical"), value=2_000_001_000),
@@ -50,7 +51,9 @@ class Shapes:
         runtime_classes: Iterable[RuntimeClass] = (),
         priority_classes: Iterable[PriorityClass] = (),
         volumes: Volumes | None = None,
+        like: Shapes | None = None,
     ) -> None:
+        """``like``: shapes that come out equal to one of its are that one."""
         self._runtimes = {c.metadata.name: c for c in runtime_classes}
         self._classes = {c.metadata.name: c for c in (*_BUILT_IN_CLASSES, *priority_classes)}
         # Where several are marked as the default, admission takes the lowest.
@@ -59,15 +62,17 @@ class Shapes:
             key=lambda c: (c.value, c.metadata.name),
             default=PriorityClass(metadata=Meta()),
         )
-        self._volumes = volumes or Volumes(Objects())
+        self.volumes = volumes or Volumes(Objects())
+        """What is asked for the rules of volumes; may be replaced by a newer one."""
         self._by_content: dict[tuple[str, bytes, bytes, bytes], snapshot.PodShape] = {}
-        self._by_key: dict[str, snapshot.PodShape] = {}
+        self._by_key: dict[str, snapshot.PodShape] = dict(like._by_key) if like else {}
+        self._tidy_at = _TIDY_FIRST
 
     def of_pod(self, pod: Pod) -> snapshot.PodShape:
         """The shape of a pod; ill-formed quantities are named in ``not_modelled``."""
         meta, spec = pod.metadata, pod.spec
         status = pod.status if spec.node_name else None
-        rules = self._volumes.rules_of(meta.namespace, meta.name, spec.volumes)
+        rules = self.volumes.rules_of(meta.namespace, meta.name, spec.volumes)
         return self._shape(meta.namespace, meta.labels, spec, status, rules)
 
     def of_template(
@@ -81,8 +86,20 @@ class Shapes:
         ``claims`` are the templates of the claims that a StatefulSet makes for each of them.
         """
         spec = template.spec
-        rules = self._volumes.rules_of_template(namespace, spec.volumes, claims)
+        rules = self.volumes.rules_of_template(namespace, spec.volumes, claims)
         return self._shape(namespace, template.metadata.labels, spec, None, rules)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many shapes have come since the last tidying that it is time for another."""
+        return len(self._by_content) >= self._tidy_at
+
+    def tidy(self, used: Iterable[snapshot.PodShape]) -> None:
+        """Forgets all shapes but those in use."""
+        keys = {shape.key for shape in used}
+        self._by_key = {key: shape for key, shape in self._by_key.items() if key in keys}
+        self._by_content = {c: shape for c, shape in self._by_content.items() if shape.key in keys}
+        self._tidy_at = max(_TIDY_FIRST, 2 * len(self._by_content))
 
     def _shape(
         self,

@@ -30,8 +30,11 @@ EXPENDABLE_BELOW: Final = -10
 """The usual priority below which pods are filling, as Cluster Autoscaler has it."""
 
 
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all snapshot parts: compared by value, never changed."""
+class Frozen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all snapshot parts: compared by value, never changed.
+
+    What never changes can form no cycle: the garbage collector need not walk through it.
+    """
 
 
 class Resources(Frozen, frozen=True, kw_only=True):
@@ -121,10 +124,12 @@ class Pod(Frozen, frozen=True, kw_only=True):
     """Why the kubelet refused the last in-place resize (PodResizePending, Infeasible)."""
     restart_on_resize: bool = False
     """A resize of CPU or memory would restart the container."""
+    key: str = ""
+    """``namespace/name``; follows from the two, whatever is given."""
 
-    @property
-    def key(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    def __post_init__(self) -> None:
+        # Asked for very often: it is put together once.
+        msgspec.structs.force_setattr(self, "key", f"{self.namespace}/{self.name}")
 
 
 class Demand(Frozen, frozen=True, kw_only=True):

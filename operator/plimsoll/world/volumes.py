@@ -122,6 +122,8 @@ class Volumes:
             group = None if _is_bound(claim) else self._local_group(claim)
             if group is not None:
                 self._local.note(group)
+        self.follows_nodes = bool(self._local)
+        """Whether ``free_on`` has anything to say of nodes."""
         self.free_on = self._local.on(objects.nodes)
         """By node name: free volumes that it alone reaches, by resource (see ``LocalVolumes``)."""
 
@@ -310,6 +312,11 @@ def _claim_name(pod: str, volume: Volume) -> str | None:
     if volume.persistent_volume_claim is not None:
         return volume.persistent_volume_claim.claim_name
     return f"{pod}-{volume.name}" if volume.ephemeral is not None else None
+
+
+def has_claims(volumes: Iterable[Volume]) -> bool:
+    """Whether any of the volumes is a claim's."""
+    return any(v.persistent_volume_claim is not None or v.ephemeral is not None for v in volumes)
 
 
 def _made_for(claim: PersistentVolumeClaim, pod: str) -> bool:
