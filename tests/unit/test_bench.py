@@ -8,7 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from plimsoll_bench import against_karpenter, bound, checker, clusters, naive, offline, workloads
+from plimsoll_bench import (
+    against_karpenter,
+    bound,
+    checker,
+    clusters,
+    naive,
+    offline,
+    table,
+    workloads,
+)
 from plimsoll_bench.objects import (
     GIB,
     HOSTNAME,
@@ -324,3 +333,30 @@ def test_the_filled_cluster_keeps_its_rules() -> None:
         for name in [node["metadata"]["name"]]
     )
     assert checker.problems(cluster.pods, Answer(0.0, machines)) == []
+
+
+# The table
+
+
+def test_goals_are_judged() -> None:
+    row = table.Row("a", "b", 0.7)
+    assert table.judged(row, table.at_most(0.7)).met
+    assert not table.judged(row, table.at_most(0.66)).met
+    assert table.judged(row, table.at_least(0.5)).met
+    assert not table.judged(row, table.at_least(0.71)).met
+
+
+def test_what_the_checker_faults_meets_no_goal() -> None:
+    faulty = table.Row("a", "b", 0.1, notes=("p has no place",))
+    row = table.judged(faulty, table.at_most(1))
+    assert row.met is False
+    text = "\n".join(table.lines([row, row]))
+    assert text.count("NOT MET") == 2
+    assert text.count("! p has no place") == 1
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert table.percentile(values, 99) == 99.0
+    assert table.percentile(values, 50) == 50.0
+    assert table.percentile([3.0], 99) == 3.0

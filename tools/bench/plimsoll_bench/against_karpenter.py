@@ -100,6 +100,7 @@ def _seconds(
         f"{checker.unsettled(pods, last):,} pods hang on the order",
         samples=tuple(answer.seconds for answer in answers),
         notes=tuple(checker.problems(pods, last, types)),
+        peer=name.startswith("Karpenter"),
     )
 
 

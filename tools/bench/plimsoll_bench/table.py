@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ class Row:
     """The two sides of a ratio, or whose figure the value is compared with."""
     samples: tuple[float, ...] = ()
     """The single measurements that the value rests on."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """What the independent checker, or anything else, found wrong."""
+    peer: bool = False
+    """The row is about somebody else's answer alone: its faults are not ours."""
 
 
 def at_most(limit: float) -> tuple[str, float, bool]:
@@ -45,25 +48,26 @@ def judged(row: Row, goal: tuple[str, float, bool]) -> Row:
     """The row with its goal, and whether it is met. What the checker faults meets none."""
     text, limit, small = goal
     good = row.value <= limit if small else row.value >= limit
-    return Row(**{**asdict(row), "goal": text, "met": good and not row.notes})
+    return replace(row, goal=text, met=good and not row.notes)
 
 
 def median(values: Iterable[float]) -> float:
+    """The middle of all values."""
     return statistics.median(values)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that so many percent of all are not above."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(1, math.ceil(len(ordered) * percent / 100)) - 1]
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
     """The table, a section at a time."""
-    section = ""
+    section, told = "", set[str]()
     for row in rows:
         if row.section != section:
-            section = row.section
+            section, told = row.section, set()
             yield ""
             yield section
         met = {True: "met", False: "NOT MET", None: ""}[row.met]
@@ -72,7 +76,9 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
             f"  {row.name:<58} {value:>9} {row.unit:<5} {row.goal:<9} {met:<8} {row.beside}"
         ).rstrip()
         for note in row.notes:
-            yield f"      ! {note}"
+            if note not in told:
+                yield f"      ! {note}"
+        told.update(row.notes)
 
 
 def write(path: Path, rows: Sequence[Row], settings: dict[str, Any]) -> None:
