@@ -119,7 +119,7 @@ class Assembler:
         self._pods.change(pods)
         if shapes_changed or volumes_changed or changed("daemonsets"):
             self._daemons = _daemons(objects.daemonsets, self._shapes)
-        if volumes_changed or changed("csi_nodes", "csi_drivers", "nodes", "vmnodes"):
+        if self._vms.see(objects) or volumes_changed or changed("csi_nodes", "csi_drivers"):
             self._limits = attach_limits(objects, self._volumes.free_on)
         self._snapshot = self._made(objects, observations, now, changed)
         if self._shapes.crowded:
@@ -168,7 +168,7 @@ class Assembler:
         ):
             hypervisors = _kept(before.hypervisors, hypervisors_of(objects, observations))
             self._blocked = dict(blocked)
-        vms = self._vms.of(objects, observations, hypervisors, self._pods.newest, self._limits, now)
+        self._vms.make(observations, hypervisors, self._pods.newest, self._limits, now)
         workloads = self._workloads.of(
             objects, observations, self._shapes, self._volumes, self._index, now
         )
@@ -179,7 +179,7 @@ class Assembler:
         return snapshot.Snapshot(
             hypervisors=hypervisors,
             pools=_kept(before.pools, pools),
-            vms=before.vms if same(before.vms, vms) else vms,
+            vms=self._vms.all,
             pods=self._pods.all,
             workloads=before.workloads if same(before.workloads, workloads) else workloads,
             budgets=budgets,

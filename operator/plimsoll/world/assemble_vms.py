@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,7 +16,10 @@ from plimsoll.world.attachments import AttachLimits, Limits
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.pods import held_by_annotation
 from plimsoll.world.requests import amounts, resources
+from plimsoll.world.tracking import Tracked
 from plimsoll.world.volumes import ATTACHABLE
+
+_Named = TypeVar("_Named", wire.Node, VMNode)
 
 _SCALE_DOWN_DISABLED: Final = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 _STARTING_TAINTS: Final = frozenset(
@@ -30,111 +33,133 @@ _STARTING_TAINTS: Final = frozenset(
 """Put on a node and taken off again by Kubernetes itself while it joins."""
 _SEEN_MEMORY_PERCENT: Final = 70
 """Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
-_NO_LIMITS: Final[Limits] = {}
 _FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
 _REFUSAL_HOLDS: Final = 600.0
 """Seconds for which a refused size is not asked for again, where it may come to be granted."""
 
 
 class Vms:
-    """VMs and foreign nodes by name; those of which nothing changed stay the same objects."""
+    """VMs and foreign nodes by name; those of which nothing changed stay the same objects.
+
+    A node that bears a VM's name without being that VM is left out: nothing may be placed on
+    it, and it does not become the VM's node.
+    """
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[_Source, snapshot.Vm]] = {}
+        self.all: tuple[snapshot.Vm, ...] = ()
+        self._tracked_nodes: Tracked[wire.Node] = Tracked()
+        self._tracked_vmnodes: Tracked[VMNode] = Tracked()
+        self._nodes: dict[str, wire.Node] = {}
+        self._vmnodes: dict[str, VMNode] = {}
+        self._made: dict[str, snapshot.Vm] = {}
+        self._hosts: dict[tuple[str, str], _Host] = {}
+        self._observations = Observations()
+        self._limits = AttachLimits()
+        self._touched: set[str] = set()
+        """Those of which something changed since they were made."""
+        self._timed: set[str] = set()
+        """Those that depend on the moment."""
+        self._unwatched: set[str] = set()
+        """Those that nobody watched: their newest pod tells since when they are quiet."""
 
-    def of(
+    def see(self, objects: Objects) -> bool:
+        """Takes in nodes and VMNodes; whether there are others now, or in other pools."""
+        nodes = self._tracked_nodes.see(objects.nodes)
+        vmnodes = self._tracked_vmnodes.see(objects.vmnodes)
+        gone, new = _by_name(nodes.gone), _by_name(nodes.new)
+        lost, found = _by_name(vmnodes.gone), _by_name(vmnodes.new)
+        for name in gone:
+            del self._nodes[name]
+        for name in lost:
+            del self._vmnodes[name]
+        self._nodes |= new
+        self._vmnodes |= found
+        self._touched |= gone.keys() | new.keys() | lost.keys() | found.keys()
+        return gone.keys() != new.keys() or _pools_of(lost) != _pools_of(found)
+
+    def make(
         self,
-        objects: Objects,
         observations: Observations,
         hypervisors: Iterable[snapshot.Hypervisor],
         newest: Callable[[], Mapping[str, float]],
         limits: AttachLimits,
         now: float,
-    ) -> tuple[snapshot.Vm, ...]:
-        """All VMs and foreign nodes.
+    ) -> None:
+        """Brings ``all`` up to date.
 
-        ``newest`` tells by node name when the newest of its pods was created. A node that
-        bears a VM's name without being that VM is left out: nothing may be placed on it, and
-        it does not become the VM's node.
+        ``newest`` tells by node name when the newest of its pods was created.
         """
-        before, self._made = self._made, {}
-        quiet_since, usage = observations.quiet_since, observations.node_usage
-        for source in _sources(objects, hypervisors):
-            name = source.name
-            # Where nobody watched, its newest pod tells since when it is quiet.
-            watched = quiet_since.get(name)
-            quiet = newest().get(name, 0.0) if watched is None else watched
-            if source.named:
-                attachable = limits.by_node.get(name, _NO_LIMITS)
-            else:
-                attachable = limits.by_pool.get(source.pool, _NO_LIMITS)
-            seen = source._replace(usage=usage.get(name), quiet=quiet, limits=attachable)
-            known = before.get(name)
-            if known is None or not seen.same_as(known[0]):
-                vm = _made(seen, now)
-                known = seen, vm if known is None or known[1] != vm else known[1]
-            self._made[name] = known
-        return tuple(vm for _, vm in self._made.values())
+        hosts = {
+            (h.name, host.name): _Host(host.zone, host.state)
+            for h in hypervisors
+            for host in h.hosts or ()
+        }
+        names = self._touched | self._timed | self._unwatched
+        names |= _differing(self._observations.quiet_since, observations.quiet_since)
+        names |= _differing(self._observations.node_usage, observations.node_usage)
+        names |= _differing(self._limits.by_node, limits.by_node)
+        if hosts != self._hosts or limits.by_pool != self._limits.by_pool:
+            names |= self._vmnodes.keys()
+        self._hosts, self._observations, self._limits = hosts, observations, limits
+        self._touched = set()
+        changed = False
+        for name in names:
+            vm = self._vm(name, newest, now)
+            if vm is None:
+                changed |= self._made.pop(name, None) is not None
+            elif self._made.get(name) != vm:
+                self._made[name] = vm
+                changed = True
+        if changed:
+            self.all = tuple(self._made[name] for name in sorted(self._made))
 
-
-class _Source(NamedTuple):
-    """What a VM of the snapshot is made from."""
-
-    name: str
-    vmnode: VMNode | None
-    node: wire.Node | None
-    named: bool
-    """Some node has the VM's name, though it need not be the VM's."""
-    pool: str
-    host: tuple[str, str] | None
-    """Zone and state of its host."""
-    timed: bool
-    """It depends on the moment."""
-    usage: snapshot.Resources | None = None
-    quiet: float = 0.0
-    limits: Limits = {}
-
-    def same_as(self, other: _Source) -> bool:
-        """Whether the same VM follows from both."""
-        return (
-            self.vmnode is other.vmnode
-            and self.node is other.node
-            and not self.timed
-            and self.quiet == other.quiet
-            and self.host == other.host
-            and self.named == other.named
-            and self.usage == other.usage
-            and self.limits == other.limits
-        )
-
-
-def _sources(objects: Objects, hypervisors: Iterable[snapshot.Hypervisor]) -> Iterator[_Source]:
-    """By name."""
-    hosts = {
-        (h.name, host.name): (host.zone, host.state) for h in hypervisors for host in h.hosts or ()
-    }
-    nodes = {node.metadata.name: node for node in objects.nodes}
-    vmnodes = {vmnode.metadata.name: vmnode for vmnode in objects.vmnodes}
-    for name in sorted({*nodes, *vmnodes}):
-        node, vmnode = nodes.get(name), vmnodes.get(name)
-        if vmnode is None:
-            yield _Source(name, None, node, True, "", None, False)
+    def _vm(
+        self, name: str, newest: Callable[[], Mapping[str, float]], now: float
+    ) -> snapshot.Vm | None:
+        self._timed.discard(name)
+        self._unwatched.discard(name)
+        node, vmnode = self._nodes.get(name), self._vmnodes.get(name)
+        if vmnode is not None:
+            host = self._hosts.get((vmnode.spec.hypervisor, host_of(vmnode)))
+            vm = _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host, now)
+            if _refused_lately(vmnode):
+                self._timed.add(name)
+        elif node is not None:
+            vm = _foreign(node)
         else:
-            host = hosts.get((vmnode.spec.hypervisor, host_of(vmnode)))
-            own = node if node is not None and _is_node_of(node, vmnode) else None
-            timed = _refused_lately(vmnode)
-            yield _Source(name, vmnode, own, node is not None, vmnode.spec.pool, host, timed)
+            return None
+        if node is not None:
+            limits = self._limits.by_node.get(name, {})
+        else:
+            limits = self._limits.by_pool.get(vm.pool or "", {})
+        quiet = self._observations.quiet_since.get(name)
+        if quiet is None:
+            self._unwatched.add(name)
+            quiet = newest().get(name, 0.0)
+        usage = self._observations.node_usage.get(name)
+        return msgspec.structs.replace(_attaching(vm, limits), usage=usage, quiet_since=quiet)
 
 
-def _made(source: _Source, now: float) -> snapshot.Vm:
-    if source.vmnode is not None:
-        vm = _vm(source.vmnode, source.node, source.host, now)
-    else:
-        assert source.node is not None
-        vm = _foreign(source.node)
-    return msgspec.structs.replace(
-        _attaching(vm, source.limits), usage=source.usage, quiet_since=source.quiet
-    )
+class _Host(NamedTuple):
+    """What of a host concerns its VMs."""
+
+    zone: str
+    state: str
+
+
+def _by_name(some: Iterable[_Named]) -> dict[str, _Named]:
+    return {one.metadata.name: one for one in some}
+
+
+def _pools_of(vmnodes: Mapping[str, VMNode]) -> dict[str, str]:
+    return {name: vmnode.spec.pool for name, vmnode in vmnodes.items()}
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> set[str]:
+    """Keys of which two maps say different things."""
+    if one == other:
+        return set()
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 
 def _is_node_of(node: wire.Node, vmnode: VMNode) -> bool:
@@ -144,13 +169,10 @@ def _is_node_of(node: wire.Node, vmnode: VMNode) -> bool:
     return identity is None or not uuid or uuid.lower() == identity.uuid.lower()
 
 
-def _vm(
-    vmnode: VMNode, node: wire.Node | None, host: tuple[str, str] | None, now: float
-) -> snapshot.Vm:
+def _vm(vmnode: VMNode, node: wire.Node | None, host: _Host | None, now: float) -> snapshot.Vm:
     meta, spec, status = vmnode.metadata, vmnode.spec, vmnode.status
     host_name = host_of(vmnode)
-    host_zone, host_state = host or ("", "")
-    zone = host_zone or spec.zone
+    zone = (host.zone if host is not None else "") or spec.zone
     labels = names.node_labels(
         meta.name, spec.template.labels, spec.pool, spec.hypervisor, host_name, zone
     )
@@ -199,7 +221,7 @@ def _vm(
         ready=node is not None and _node_ready(node),
         schedulable=node is None or not node.spec.unschedulable,
         retiring=spec.retire is not None or meta.deletion_timestamp is not None,
-        lost=lost or host_state in ("Down", "Isolated"),
+        lost=lost or (host is not None and host.state in ("Down", "Isolated")),
         created=seconds_of(meta.creation_timestamp),
         held=_held(annotations),
         hot_add_refused=_hot_add_refused(vmnode, now),

@@ -36,24 +36,17 @@ class Tracked(Generic[T]):
         if same(before, objects):
             return Changes()
         if len(before) == len(objects):
-            # Most often an object has been replaced where it stood.
+            # Most often objects have been replaced where they stood.
             places = list(compress(count(), map(is_not, before, objects)))
             if len(places) * _FEW <= len(objects):
-                gone = {id(before[place]): before[place] for place in places}
-                new = {id(objects[place]): objects[place] for place in places}
-                return _changes(gone, new)
-        return _changes(_by_id(before), _by_id(objects))
+                before = tuple(before[place] for place in places)
+                objects = tuple(objects[place] for place in places)
+        known, now = set(map(id, before)), set(map(id, objects))
+        return Changes(_those(before, known - now), _those(objects, now - known))
 
 
-def _by_id(objects: Sequence[T]) -> dict[int, T]:
-    return dict(zip(map(id, objects), objects, strict=True))
-
-
-def _changes(before: dict[int, T], now: dict[int, T]) -> Changes[T]:
-    return Changes(
-        [value for key, value in before.items() if key not in now],
-        [value for key, value in now.items() if key not in before],
-    )
+def _those(objects: Sequence[T], ids: set[int]) -> Sequence[T]:
+    return list(compress(objects, map(ids.__contains__, map(id, objects)))) if ids else ()
 
 
 def same(one: Sequence[object], other: Sequence[object]) -> bool:
