@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from plimsoll.api import labels as names
 from plimsoll.api.quantity import format_bytes, format_milli
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.plan import Reason, Size
 from plimsoll.decide.selectors import untolerated
+from plimsoll.world.localvolumes import LOCAL
 from plimsoll.world.snapshot import PodShape, Resources
+from plimsoll.world.volumes import ATTACHABLE
 
 GIB = 1024**3
 MIB = 1024**2
@@ -56,6 +57,8 @@ def lack(reason: Reason, shape: PodShape, target: Bin) -> str:
             return f"has the taint {name}, which the pod does not tolerate"
         case Reason.RUNTIME_CLASS:
             return f"its pool does not offer RuntimeClass {shape.runtime_class}"
+        case Reason.VOLUME:
+            return shape.blocked or "does not reach its volumes (node affinity, allowed topologies)"
         case Reason.NOT_MODELLED:
             return f"not modelled, so not guessed: {', '.join(shape.not_modelled)}"
     return _PLAIN[reason]
@@ -83,11 +86,16 @@ def _resources(shape: PodShape, target: Bin) -> str:
         free = max(0, target.allocatable_memory - target.memory_used)
         short.append(f"memory {memory(shape.requests.memory)} (free {memory(free)})")
     for name, wanted in sorted(shape.requests.extended.items()):
-        limit = target.berths_max if name == names.BERTHS else target.extended.get(name)
-        have = (limit or 0) - target.extended_used.get(name, 0)
+        have = target.left(name)
         if wanted > have:
-            short.append(f"{name} {wanted} (free {max(0, have)})")
+            short.append(f"{_resource(name)} {wanted} (free {max(0, have)})")
     return f"lacks {', '.join(short)}" if short else "lacks resources"
+
+
+def _resource(name: str) -> str:
+    if name.startswith(ATTACHABLE):
+        return f"volumes of {name.removeprefix(ATTACHABLE)} to attach"
+    return "local volumes" if name.startswith(LOCAL) else name
 
 
 def tally(reasons: Counter[Reason]) -> str:

@@ -18,7 +18,8 @@ from plimsoll.decide.selectors import term_matches
 from plimsoll.world.storage import Storage, reached_from
 from plimsoll.world.wire import Node, NodeSelectorTerm, PersistentVolume
 
-_PREFIX: Final = "free-volumes.plimsoll.dev/"
+LOCAL: Final = "free-volumes.plimsoll.dev/"
+"""Prefix of the resources that count free local volumes."""
 
 Group = frozenset[str]
 """Names of volumes of which a claim may have any."""
@@ -39,7 +40,7 @@ class LocalVolumes:
         """Notes that a claim waits for any of these volumes."""
         if group not in self._groups:
             digest = hashlib.blake2b("/".join(sorted(group)).encode(), digest_size=6)
-            self._groups[group] = _PREFIX + digest.hexdigest()
+            self._groups[group] = LOCAL + digest.hexdigest()
 
     def taken_by(self, group: Group) -> list[str]:
         """Resources of which a claim for any volume of the group takes one each."""
