@@ -8,7 +8,7 @@ network delivers them; the newest state of each object comes out. Versions are
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -53,6 +53,8 @@ class Store(Generic[T]):
 
     def __init__(self) -> None:
         self._items: dict[Key, Item[T]] = {}
+        self._values: dict[Key, T] = {}
+        self._all: tuple[T, ...] | None = None
         self._gone: dict[Key, int] = {}
         self._floor = 0
         self._listeners: list[Listener[T]] = []
@@ -63,12 +65,13 @@ class Store(Generic[T]):
 
     def get(self, namespace: str, name: str) -> T | None:
         """The object, or None."""
-        item = self._items.get(Key(namespace, name))
-        return item.value if item else None
+        return self._values.get(Key(namespace, name))
 
-    def values(self) -> Iterator[T]:
-        """All objects that were understood."""
-        return (item.value for item in self._items.values() if item.value is not None)
+    def values(self) -> tuple[T, ...]:
+        """All objects that were understood; the same tuple as long as nothing changes."""
+        if self._all is None:
+            self._all = tuple(self._values.values())
+        return self._all
 
     def __len__(self) -> int:
         return len(self._items)
@@ -91,6 +94,8 @@ class Store(Generic[T]):
         self._floor = version
         for item in items:
             self._items[item.key] = _keep_good(before.get(item.key), item)
+        self._values = {k: i.value for k, i in self._items.items() if i.value is not None}
+        self._all = None
         for key in before.keys() - self._items.keys():
             self._tell(key, before[key], None)
         for key, item in self._items.items():
@@ -102,6 +107,7 @@ class Store(Generic[T]):
             return
         before = self._items.get(item.key)
         after = self._items[item.key] = _keep_good(before, item)
+        self._keep(item.key, after.value)
         self._gone.pop(item.key, None)
         self._tell(item.key, before, after)
 
@@ -112,6 +118,7 @@ class Store(Generic[T]):
         # Remembered until the next bookmark: a late event must not bring it back.
         self._gone[item.key] = item.version
         before = self._items.pop(item.key, None)
+        self._keep(item.key, None)
         if before is not None:
             self._tell(item.key, before, None)
 
@@ -119,6 +126,13 @@ class Store(Generic[T]):
         """Takes in that all events up to this version have been delivered."""
         self._floor = max(self._floor, version)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > self._floor}
+
+    def _keep(self, key: Key, value: T | None) -> None:
+        if value is not None:
+            self._values[key] = value
+        else:
+            self._values.pop(key, None)
+        self._all = None
 
     def _is_old(self, item: Item[T]) -> bool:
         known = self._items.get(item.key)

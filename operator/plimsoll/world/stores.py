@@ -17,6 +17,7 @@ from plimsoll.resources import Resource, resource_of
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
 from plimsoll.world.occupancy import Occupancy
+from plimsoll.world.podreader import PodReader
 from plimsoll.world.reflector import Decode, HasMeta, Reflector
 from plimsoll.world.store import Key
 
@@ -47,7 +48,7 @@ class World:
         self.vmnodes = reflect(resources.VMNODES, _model(VMNode))
         self.workloads = reflect(resources.CONTAINERWORKLOADS, _model(ContainerWorkload))
         self.nodes = reflect(resources.NODES, _struct(wire.Node))
-        self.pods = reflect(resources.PODS, _struct(wire.Pod), UNFINISHED)
+        self.pods = reflect(resources.PODS, PodReader().decode, UNFINISHED)
         self.deployments = controllers(resources.DEPLOYMENTS)
         self.statefulsets = controllers(resources.STATEFULSETS)
         self.replicasets = controllers(resources.REPLICASETS)
@@ -111,26 +112,26 @@ class World:
     def objects(self) -> Objects:
         """All objects as they are now."""
         return Objects(
-            hypervisors=tuple(self.hypervisors.store.values()),
-            pools=tuple(self.pools.store.values()),
-            vmnodes=tuple(self.vmnodes.store.values()),
-            workloads=tuple(self.workloads.store.values()),
-            nodes=tuple(self.nodes.store.values()),
-            pods=tuple(self.pods.store.values()),
-            deployments=tuple(self.deployments.store.values()),
-            statefulsets=tuple(self.statefulsets.store.values()),
-            replicasets=tuple(self.replicasets.store.values()),
-            daemonsets=tuple(self.daemonsets.store.values()),
-            budgets=tuple(self.budgets.store.values()),
-            runtime_classes=tuple(self.runtime_classes.store.values()),
-            priority_classes=tuple(self.priority_classes.store.values()),
-            namespaces=tuple(self.namespaces.store.values()),
-            claims=tuple(self.claims.store.values()),
-            volumes=tuple(self.volumes.store.values()),
-            storage_classes=tuple(self.storage_classes.store.values()),
-            csi_nodes=tuple(self.csi_nodes.store.values()),
-            csi_drivers=tuple(self.csi_drivers.store.values()),
-            storage_capacities=tuple(self.storage_capacities.store.values()),
+            hypervisors=self.hypervisors.store.values(),
+            pools=self.pools.store.values(),
+            vmnodes=self.vmnodes.store.values(),
+            workloads=self.workloads.store.values(),
+            nodes=self.nodes.store.values(),
+            pods=self.pods.store.values(),
+            deployments=self.deployments.store.values(),
+            statefulsets=self.statefulsets.store.values(),
+            replicasets=self.replicasets.store.values(),
+            daemonsets=self.daemonsets.store.values(),
+            budgets=self.budgets.store.values(),
+            runtime_classes=self.runtime_classes.store.values(),
+            priority_classes=self.priority_classes.store.values(),
+            namespaces=self.namespaces.store.values(),
+            claims=self.claims.store.values(),
+            volumes=self.volumes.store.values(),
+            storage_classes=self.storage_classes.store.values(),
+            csi_nodes=self.csi_nodes.store.values(),
+            csi_drivers=self.csi_drivers.store.values(),
+            storage_capacities=self.storage_capacities.store.values(),
         )
 
     def unreadable(self) -> dict[Resource, str]:
