@@ -346,6 +346,13 @@ def measured_use_is_over_the_line() -> Snapshot:
 
 @row
 def a_vm_whose_containers_fit_elsewhere() -> Snapshot:
+    vms = (w.vm("web-1", "h0"), w.vm("web-2", "h1"))
+    pods = (w.pod("a", w.shape(3000), "web-1"), w.pod("b", w.shape(500), "web-2"))
+    return fleet(hosts(16, 16), *vms, pods=pods, pool=w.pool())
+
+
+@row
+def the_dearer_vm_goes_although_the_other_is_emptier() -> Snapshot:
     vms = (w.vm("web-1", "h0"), w.vm("web-2", "h1", 2, 4))
     pods = (w.pod("a", w.shape(3000), "web-1"), w.pod("b", w.shape(500), "web-2"))
     return fleet(hosts(16, 16), *vms, pods=pods, pool=w.pool())

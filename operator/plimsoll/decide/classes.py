@@ -181,6 +181,8 @@ class Rules:
             for number in range(len(shape.spread))
         ]
         """Its spread constraints, and 1 where the pod counts itself."""
+        for counter in (*self.near, *(spread for spread, _ in self.even)):
+            counter.users.append(self)
         self._ports = [fleet.ports.of(protocol, port) for _, protocol, port in shape.host_ports]
         self.free = not (self.near or self.apart or self.even or shape.host_ports)
         """Nothing but its size and the node as such matters, as far as its own rules go."""

@@ -192,18 +192,21 @@ class Filters:
     def unsettled_slots(self) -> Iterator[tuple[Rules, Ints]]:
         """The same as rules, and VMs that hold pods with them which are not as they ask."""
         for rules in self._fleet.classes.rules():
-            if not rules.placed:
-                continue
-            slots = np.array(sorted(s for s, number in rules.placed.items() if number), np.int64)
-            if not len(slots):
-                continue
-            bad = np.zeros(len(slots), np.bool_)
-            for spread, _ in rules.even:
-                bad |= spread.uneven(slots)
-            if rules.near:
-                bad |= ~self._still_near(rules, slots)
-            if bad.any():
-                yield rules, slots[bad]
+            slots = self.unsettled_of(rules)
+            if slots is not None:
+                yield rules, slots
+
+    def unsettled_of(self, rules: Rules) -> Ints | None:
+        """VMs that hold pods with these rules which are not as they ask; None: there are none."""
+        slots = np.array(sorted(s for s, number in rules.placed.items() if number), np.int64)
+        if not len(slots):
+            return None
+        bad = np.zeros(len(slots), np.bool_)
+        for spread, _ in rules.even:
+            bad |= spread.uneven(slots)
+        if rules.near:
+            bad |= ~self._still_near(rules, slots)
+        return slots[bad] if bad.any() else None
 
     def _still_near(self, rules: Rules, slots: Ints) -> Bools:
         """Which pods with these rules are near others; they themselves do not count."""

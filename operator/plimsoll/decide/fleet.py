@@ -209,6 +209,8 @@ class Fleet:
         self.bins: dict[str, Bin] = {}
         self.names = {vm.name for vm in snapshot.vms}
         """Of all VMs, those to be launched and those to be retired included."""
+        self.pods = {pod.key: pod for pod in snapshot.pods}
+        """The snapshot's pods, wherever they are."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
         self.census = {name: Census() for name in self.pools}
@@ -223,6 +225,7 @@ class Fleet:
         self.kept_promises: tuple[int, tuple[str, ...]] | None = None
         """Remembered by ``survival.kept``: (version, pools)."""
         self._journal: list[Undo] | None = None
+        self._marks = 0
         self._by_pool: dict[str, list[Bin]] = {}
         self._by_pool_version = -1
         for hypervisor in snapshot.hypervisors:
@@ -325,19 +328,20 @@ class Fleet:
         """The bins in these slots."""
         return [self.by_slot[slot] for slot in slots.tolist()]
 
-    def pods_of(self, pods: dict[str, Pod], target: Bin) -> list[Pod]:
+    def pods_of(self, target: Bin) -> list[Pod]:
         """The snapshot's pods in a bin, by key."""
-        return [pods[key] for key in sorted(target.pods) if key in pods]
+        return [self.pods[key] for key in sorted(target.pods) if key in self.pods]
 
     # ----- trying out
 
     def mark(self) -> int:
         """Begins to note what is done, so that ``rollback`` can take it back; answers a mark.
 
-        Marks nest; the outermost must end in ``rollback`` to it or in ``forget``.
+        Marks nest; each ends in ``rollback`` or ``commit``.
         """
         if self._journal is None:
             self._journal = []
+        self._marks += 1
         return len(self._journal)
 
     def rollback(self, mark: int) -> None:
@@ -348,11 +352,18 @@ class Fleet:
         while len(journal) > mark:
             undo, arguments = journal.pop()
             undo(*arguments)
-        self._journal = journal if mark else None
+        self._marks -= 1
+        self._journal = journal if self._marks else None
 
-    def commit(self, mark: int) -> None:
-        """Keeps what was done since the mark; an outer mark can still take it back."""
-        if mark == 0:
+    def on_rollback(self, undo: Callable[..., Any], *arguments: Any) -> None:
+        """Has something else taken back with what is done now."""
+        if self._journal is not None:
+            self._journal.append((undo, arguments))
+
+    def commit(self) -> None:
+        """Keeps what was done since the last mark; an outer mark can still take it back."""
+        self._marks -= 1
+        if not self._marks:
             self._journal = None
 
     # ----- the same without notes

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,11 @@ class _Search:
     wishes: Wishes | None
     alone: bool
     """A place for one changes the places for the next."""
+    within: Bools | None = None
+    """Where it may go, by slot; VMs opened since may take it."""
+    may_launch: bool = True
+    why: str = ""
+    """Why VMs grow or are launched, if not for the pod's own sake."""
     rejected: tuple[Rejected, ...] | None = None
     """Why no VM takes them as it is; worked out once."""
 
@@ -122,6 +127,46 @@ class Placer:
             found += self._find_all(keys[len(found) :], self._search(kind, prefer, None))
         return found
 
+    def move_all(
+        self,
+        keys: Sequence[str],
+        shape: PodShape,
+        prefer: Preference | None,
+        within: Bools | None,
+        why: str,
+        *,
+        may_launch: bool,
+    ) -> bool:
+        """As ``place_all``, for pods that are moved; False: not all of them find a place.
+
+        The caller takes back what was done then.
+        """
+        search = self._search(self.fleet.classes.of(shape), prefer, None)
+        search.within, search.may_launch, search.why = within, may_launch, why
+        if within is not None:
+            search.alone = True
+        start = 0
+        while start < len(keys):
+            end = start + 1 if search.alone else len(keys)
+            placed = self._find(keys[start:end], search)
+            if isinstance(placed, Failure):
+                return False
+            start += len(placed)
+        return True
+
+    def takes(self, kind: PodClass, besides: Bin) -> bool:
+        """Whether some other VM takes one more such pod, as it is or grown."""
+        search = self._search(kind, None, None)
+        ground = self._ground(search)
+        if not ground.steps:
+            return False
+        able = self._fit(kind).scores() > fitting.NO
+        able |= self._growth(kind).prices() < growing.NO
+        if ground.allowed is not None:
+            able &= ground.allowed
+        able[besides.slot] = False
+        return bool(able.any())
+
     def on_existing(
         self, shape: PodShape, prefer: Preference | None = None, apart: Apart | None = None
     ) -> Bin | None:
@@ -136,17 +181,16 @@ class Placer:
 
     def grow(self, target: Bin, to: Size, story: Story) -> None:
         """Makes a VM larger."""
-        if not target.new:
-            known = self.grown.setdefault(target.name, story)
-            if known.before is None:
-                known.before = target.size
+        if not target.new and target.name not in self.grown:
+            self.grown[target.name] = replace(story, before=target.size)
+            self.fleet.on_rollback(self.grown.pop, target.name)
         self.fleet.resize_bin(target, to)
 
     def launch_empty(self, pool: str, reason: str) -> Bin | Refusal:
         """One more VM of the pool, of the smallest size."""
         outcome = self._launch(pool, None)
         if isinstance(outcome, Bin):
-            self.launched[outcome.name] = Story(reason=reason, rejected=())
+            self._tell_launch(outcome, Story(reason=reason, rejected=()))
             return outcome
         return Refusal(guard=outcome[0], subject=f"vmpool/{pool}", message=outcome[1])
 
@@ -223,6 +267,8 @@ class Placer:
         loaded = self._load(keys, search, ground)
         if loaded:
             return loaded
+        if search.within is not None or search.why:
+            return self._find_for_move(keys, search, ground)
         known = self._hopeless.get(kind.shape.key) if search.apart is None else None
         if known is not None and known[0] in (None, self.fleet.version):
             return known[1]
@@ -241,6 +287,19 @@ class Placer:
             self._hopeless[kind.shape.key] = (version, failure)
         return failure
 
+    def _find_for_move(
+        self, keys: Sequence[str], search: _Search, ground: _Ground
+    ) -> list[Bin | Failure] | Failure:
+        """As ``_find``, once no VM takes it as it is; nothing is told of a failure."""
+        grown = self._by_growth(keys, search, ground)
+        if grown:
+            return grown
+        if search.may_launch:
+            launched = self._launch_all(keys[:1] if search.alone else keys, search)
+            if isinstance(launched, list):
+                return launched
+        return Failure(Reason.RESOURCES, {})
+
     def _ground(self, search: _Search) -> _Ground:
         """Where other pods and the search's own bounds let such a pod be."""
         columns, rules = self.fleet.columns, search.kind.rules
@@ -248,6 +307,10 @@ class Placer:
         if search.apart is not None:
             helps = search.apart.over(columns)
             allowed = helps if allowed is None else allowed & helps
+        if search.within is not None:
+            within = np.ones(columns.count, np.bool_)
+            within[: len(search.within)] = search.within
+            allowed = within if allowed is None else allowed & within
         if allowed is not None and not allowed.any():
             return _Ground(allowed, ())
         breaks = self.filters.breaks(rules)
@@ -332,9 +395,7 @@ class Placer:
         kind = search.kind
         refused: list[Refusal] = []
         if ground.steps:
-            growth = self._growths.get(kind.size_key)
-            if growth is None:
-                growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
+            growth = self._growth(kind)
             prices = growth.prices()
             able = prices < growing.NO
             for allowed in ground.steps:
@@ -349,8 +410,14 @@ class Placer:
                     refused.append(checked)
                     slots = np.delete(slots, best)
         if search.rejected is None:
-            search.rejected = self._not_grown(search, ground.allowed, refused)
+            search.rejected = () if search.why else self._not_grown(search, ground.allowed, refused)
         return []
+
+    def _growth(self, kind: PodClass) -> Growth:
+        growth = self._growths.get(kind.size_key)
+        if growth is None:
+            growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
+        return growth
 
     def _best_growth(self, search: _Search, slots: Ints, prices: Ints) -> int:
         """Preferred, then cheapest, then a VM to be launched anyway, then where it fits best."""
@@ -397,16 +464,18 @@ class Placer:
         number = 1
         if len(keys) > 1:
             number, size = self.growing.most(kind, target, len(keys), size)
-        known = self.grown.get(target.name) or self.launched.get(target.name)
-        if known is not None:
-            known.others += number
-            story = known
+        stories = self.launched if target.new else self.grown
+        story = stories.get(target.name)
+        if story is not None:
+            stories[target.name] = replace(story, others=story.others + number)
+            self.fleet.on_rollback(stories.__setitem__, target.name, story)
         else:
             amount = wording.amount(kind.shape.requests)
+            reason = f"{keys[0]} ({amount}) does not go onto any VM under its line"
             story = Story(
-                reason=f"{keys[0]} ({amount}) does not go onto any VM under its line",
-                rejected=self._not_loaded(search),
-                others=number - 1,
+                reason=search.why or reason,
+                rejected=() if search.why else self._not_loaded(search),
+                others=0 if search.why else number - 1,
             )
         self.grow(target, size, story)
         self.fleet.put_all(keys[:number], kind, target)
@@ -464,12 +533,13 @@ class Placer:
                 reason = (
                     search.apart.why
                     if search.apart is not None
-                    else f"{key} ({wording.amount(kind.shape.requests)}) finds no place on any VM"
+                    else search.why
+                    or f"{key} ({wording.amount(kind.shape.requests)}) finds no place on any VM"
                 )
                 if search.rejected is None:
                     search.rejected = self._not_loaded(search)
                 self.fleet.put_all((key,), kind, outcome)
-                self.launched[outcome.name] = Story(reason=reason, rejected=search.rejected)
+                self._tell_launch(outcome, Story(reason=reason, rejected=search.rejected))
                 return outcome
             lacks[name] = outcome
         return lacks
@@ -526,6 +596,10 @@ class Placer:
             _WISHED - search.wishes.of(target.name, target.labels) if search.wishes else 0,
             order,
         )
+
+    def _tell_launch(self, target: Bin, story: Story) -> None:
+        self.launched[target.name] = story
+        self.fleet.on_rollback(self.launched.pop, target.name)
 
     # ----- telling why
 

@@ -14,12 +14,14 @@ not do stands in the module it calls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 
 import numpy as np
 
 from plimsoll.decide import cost, survival
 from plimsoll.decide.consolidate import Consolidation
+from plimsoll.decide.effort import Effort
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
@@ -31,24 +33,29 @@ from plimsoll.decide.workloads import Workloads
 from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
 
+EFFORT = 400_000
+"""Containers that are taken up, at most, in the search for VMs to retire."""
+
 _SETTLE_ROUNDS = 5
 """How often pods are placed anew whose rules other pods and VMs have come to break."""
 
 _ORDER = {lever: number for number, lever in enumerate(Lever)}
 
 
-def plan(snapshot: Snapshot, now: float) -> Plan:
+def plan(snapshot: Snapshot, now: float, out_of_time: Callable[[], bool] | None = None) -> Plan:
     """Decides what to do about a snapshot at a moment (seconds since the epoch).
 
-    Pure and deterministic: equal snapshots and times give equal plans.
+    Pure and deterministic: equal snapshots and times give equal plans. ``out_of_time``
+    bounds the search for what can be given back; it ends with what it found so far.
     """
-    return _Planner(snapshot, now).plan()
+    return _Planner(snapshot, now, Effort(EFFORT, out_of_time)).plan()
 
 
 class _Planner:
-    def __init__(self, snapshot: Snapshot, now: float) -> None:
+    def __init__(self, snapshot: Snapshot, now: float, effort: Effort) -> None:
         self._snapshot = snapshot
         self._now = now
+        self._effort = effort
         self._fleet = Fleet(snapshot)
         self._before = cost.of_fleet(self._fleet)
         self._placer = Placer(self._fleet, Filters(self._fleet), now)
@@ -71,7 +78,7 @@ class _Planner:
             if not moved and vms == self._fleet.bins_version:
                 break
         self._right_size()
-        consolidation = Consolidation(self._snapshot, self._placer, self._roster, self._now)
+        consolidation = Consolidation(self._placer, self._roster, self._effort)
         given_back = consolidation.moves()
         loading = Loading(self._fleet, self._placer.filters, self._roster, outcome.wanted)
         moves = [

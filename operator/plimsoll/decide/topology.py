@@ -6,7 +6,7 @@ against each distinct set of labels, so that cost grows with classes and VMs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -67,6 +67,11 @@ class Labelled:
         self.wanted: set[str] = set()
         """Topology keys by which other pods must be near such pods."""
 
+    def counted_by(self) -> Iterator[Any]:
+        """Rules whose pods ask where such pods are, each at least once."""
+        for counter in (*self.counters, *self.spreads):
+            yield from counter.users
+
 
 class Counter:
     """Pods by domain of one topology key."""
@@ -78,6 +83,8 @@ class Counter:
         """The topology key."""
         self.counts: Ints = np.zeros(max(8, column.size), np.int64)
         """By the column's code."""
+        self.users: list[Any] = []
+        """Rules of pods that must be near, or evenly spread among, those that it counts."""
         self.total = 0
         self.version = 0
         self._at: tuple[int, int, Ints] | None = None
