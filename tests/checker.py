@@ -311,11 +311,11 @@ def _pools(before: Snapshot, after: Snapshot) -> list[str]:
                 continue
             known = next((v for v in before.vms if v.name == vm.name), None)
             if known is None or (known.cpu, known.memory) != (vm.cpu, vm.memory):
-                found += _size(pool, vm)
+                found += size_problems(pool, vm)
     return found
 
 
-def _size(pool: Pool, vm: Vm) -> Iterator[str]:
+def size_problems(pool: Pool, vm: Vm) -> Iterator[str]:
     """Whether a pool offers VMs of this size."""
     size, pods = pool.spec.size, pool.spec.density.pods
     cpus, rest = divmod(vm.cpu, 1000)
