@@ -93,8 +93,8 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
     own, metal, ours = ways[Way.ONE_APP_PER_VM], ways[Way.BARE_METAL], ways[Way.PLIMSOLL]
     yield (
         f"The dump holds {_count(comparison.containers, 'container')} of "
-        f"{_count(comparison.workloads, 'workload')}, {comparison.replicated} of them with several "
-        f"replicas; together they request {_count_of(cpus(comparison.cpu), 'CPU')} and "
+        f"{_count(comparison.workloads, 'workload')}, {comparison.replicated:,} of them with "
+        f"several replicas; together they request {_count_of(cpus(comparison.cpu), 'CPU')} and "
         f"{gib(comparison.memory)} GiB."
     )
     today = ways.get(Way.AS_IS)
@@ -123,7 +123,7 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
 
 def _missing(comparison: Comparison) -> Iterator[str]:
     short = [
-        f"{figures.unplaced} with {_NAMES[way]}"
+        f"{figures.unplaced:,} with {_NAMES[way]}"
         for way, figures in comparison.figures.items()
         if figures.unplaced
     ]
@@ -163,7 +163,8 @@ def _verdict(own: Duel, metal: Duel) -> str:
         choice, against = "one app per VM", own.better
     else:
         choice = "one layer alone, bare metal or one app per VM"
-    unless = f", unless {_listed(against)} weighs more" if against else ""
+    weigh = "weighs" if len(against) == 1 else "weigh"
+    unless = f", unless {_listed(against)} {weigh} more" if against else ""
     return f"For this cluster the answer is {choice}{unless}."
 
 

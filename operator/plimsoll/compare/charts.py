@@ -8,7 +8,7 @@ from typing import NamedTuple
 from plimsoll.compare.comparison import Comparison
 from plimsoll.compare.figures import Figures
 from plimsoll.compare.layout import Way
-from plimsoll.compare.rows import HEADINGS, NONE, cpus, gib, number, percent, price
+from plimsoll.compare.rows import HEADINGS, NONE, cpus, gib, hosts, number, percent, price
 
 
 class Bar(NamedTuple):
@@ -63,7 +63,7 @@ def charts(comparison: Comparison) -> Iterator[Chart]:
     yield chart(
         "Operating systems",
         "GiB of memory that they take, in so many",
-        lambda f: _One((float(f.guest_memory),), f"{gib(f.guest_memory)} in {f.guests}"),
+        lambda f: _One((float(f.guest_memory),), f"{gib(f.guest_memory)} in {f.guests:,}"),
     )
     yield chart("CPUs", "requested, taken by overhead, unused", _cpu)
     yield chart("Memory, GiB", "requested, taken by overhead, unused", _memory)
@@ -106,12 +106,11 @@ def charts(comparison: Comparison) -> Iterator[Chart]:
 
 
 def _vms(f: Figures) -> _One:
-    return _One((float(f.vms),), str(f.vms) if f.vm_blast else NONE)
+    return _One((float(f.vms),), f"{f.vms:,}" if f.vm_blast else NONE)
 
 
 def _hosts(f: Figures) -> _One:
-    label = f"{f.hosts} + {f.spare_hosts}" if f.spare_hosts else str(f.hosts)
-    return _One((float(f.hosts), float(f.spare_hosts)), label)
+    return _One((float(f.hosts), float(f.spare_hosts)), hosts(f))
 
 
 def _density(f: Figures) -> _One:

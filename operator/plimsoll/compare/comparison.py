@@ -9,20 +9,21 @@ from typing import Final
 
 import msgspec
 
+from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities
 from plimsoll.api.quantity import format_bytes
 from plimsoll.compare.as_is import as_is
 from plimsoll.compare.assumptions import Fact, Options, Origin, cpu_and_memory, flags
 from plimsoll.compare.estate import Estate, estate_of
 from plimsoll.compare.figures import Figures, figures_of
-from plimsoll.compare.hosts import PACKING, Park, park_of
+from plimsoll.compare.hosts import PACKING, park_of
 from plimsoll.compare.layout import TITLES, Layout, Way
 from plimsoll.compare.own_vm import MEMORY_STEP, one_app_per_vm
 from plimsoll.compare.planned import bare_metal, planned
 from plimsoll.compare.pools import pools_of
 from plimsoll.world.assemble import assemble
 from plimsoll.world.objects import Objects, Observations
-from plimsoll.world.snapshot import Snapshot
+from plimsoll.world.snapshot import PodShape, Snapshot
 
 _NAMED: Final = 3
 
@@ -84,7 +85,7 @@ def compare(objects: Objects, observations: Observations, options: Options) -> C
             layout.way: figures_of(layout, estate, specs, reference, options, taken)
             for layout in shown
         },
-        facts=(*park.facts, *pools.facts, *_facts(options, reference, spare, park, objects)),
+        facts=(*park.facts, *pools.facts, *_facts(options, reference, spare, estate, objects)),
         notes=tuple(_notes(shown, estate, there)),
     )
 
@@ -117,7 +118,7 @@ def _most_used(placed_in: Mapping[str, str], pools: Iterable[str]) -> str:
 
 
 def _facts(
-    options: Options, reference: str, spare: int, park: Park, objects: Objects
+    options: Options, reference: str, spare: int, estate: Estate, objects: Objects
 ) -> Iterator[Fact]:
     yield Fact(
         "operating system, each VM and bare-metal host",
@@ -162,11 +163,22 @@ def _facts(
         "machines as kube-scheduler's default scores would",
         Origin.ASSUMED,
     )
+    if any(map(_by_node, estate.shapes)):
+        yield Fact(
+            "pods apart by node",
+            "are apart by VM; on bare metal by host, which promises more and may take more hosts",
+            Origin.ASSUMED,
+        )
     yield Fact("which VM runs on which host, unless measured or planned", PACKING, Origin.ASSUMED)
     if not objects.hypervisors_known:
         yield Fact("hypervisor restarts VMs of a failed host", "yes", Origin.ASSUMED)
     if _foreign(objects):
         yield Fact("every node of the dump", "is a VM", Origin.ASSUMED)
+
+
+def _by_node(shape: PodShape) -> bool:
+    keys = [term.topology_key for term in shape.anti_affinity]
+    return names.HOSTNAME in (*keys, *(c.topology_key for c in shape.spread))
 
 
 def _survival(options: Options, objects: Objects) -> Origin:

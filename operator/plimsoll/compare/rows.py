@@ -81,8 +81,8 @@ def _exposed(of: Blast | None) -> str:
     return NONE if of is None else str(of.exposed)
 
 
-def _hosts(of: Figures) -> str:
-    return f"{of.hosts} + {of.spare_hosts}" if of.spare_hosts else str(of.hosts)
+def hosts(of: Figures) -> str:
+    return f"{of.hosts:,} + {of.spare_hosts:,}" if of.spare_hosts else f"{of.hosts:,}"
 
 
 def _amount(cpu: int, memory: int) -> str:
@@ -92,11 +92,11 @@ def _amount(cpu: int, memory: int) -> str:
 _HOST: Final = "When one host dies"
 _VM: Final = "When one VM dies"
 _KINDS: Final = (
-    _Kind("Machines", "VMs", lambda f: str(f.vms) if f.vm_blast else NONE),
-    _Kind("Machines", "hosts (+ spare)", _hosts),
-    _Kind("Machines", "containers placed", lambda f: str(f.placed)),
+    _Kind("Machines", "VMs", lambda f: f"{f.vms:,}" if f.vm_blast else NONE),
+    _Kind("Machines", "hosts (+ spare)", hosts),
+    _Kind("Machines", "containers placed", lambda f: f"{f.placed:,}"),
     _Kind(
-        "Machines", "containers without a place", lambda f: str(f.unplaced), lambda f: f.unplaced
+        "Machines", "containers without a place", lambda f: f"{f.unplaced:,}", lambda f: f.unplaced
     ),
     _Kind("Density", "containers per VM, mean / most", lambda f: _density(f.per_vm)),
     _Kind("Density", "containers per host, mean / most", lambda f: _density(f.per_host)),
@@ -106,7 +106,7 @@ _KINDS: Final = (
     _Kind("Capacity", "GiB provisioned", lambda f: gib(f.memory)),
     _Kind("Capacity", "GiB requested", lambda f: gib(f.memory_requested)),
     _Kind("Capacity", "memory requested of provisioned", lambda f: percent(f.memory_used)),
-    _Kind("Overhead, CPUs / GiB", "operating systems", lambda f: str(f.guests)),
+    _Kind("Overhead, CPUs / GiB", "operating systems", lambda f: f"{f.guests:,}"),
     _Kind("Overhead, CPUs / GiB", "taken by them", lambda f: _amount(f.guest_cpu, f.guest_memory)),
     _Kind(
         "Overhead, CPUs / GiB",

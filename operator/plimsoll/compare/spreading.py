@@ -13,14 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from plimsoll.api import labels as names
 from plimsoll.api.vmpool import VMPoolSpec
 from plimsoll.compare.estate import Container
 from plimsoll.compare.layout import Layout
 from plimsoll.decide.selectors import selector_matches
-from plimsoll.decide.sizes import Sizes
+from plimsoll.decide.sizes import Ints, Sizes
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import LabelSelector
 
@@ -46,13 +45,23 @@ def spread(
         by_pool[layout.machines[layout.placed[container.key]].pool].append(container)
     for pool, mine in sorted(by_pool.items()):
         room = _Room(layout, pool, specs[pool], daemons[pool], mine)
-        for container in sorted(mine, key=lambda c: (c.workload, c.key)):
+        alike: defaultdict[tuple[str, str], list[Container]] = defaultdict(list)
+        for container in mine:
             if container.shape.key in free:
-                room.improve(container)
+                alike[container.workload, container.shape.key].append(container)
+        # Many replicas first, then large ones: they have the least choice.
+        for _, replicas in sorted(alike.items(), key=lambda item: (*_rank(item[1]), item[0])):
+            room.spread(replicas)
+        _Exchange(room, [c for some in alike.values() for c in some]).part()
+
+
+def _rank(replicas: list[Container]) -> tuple[int, int, int]:
+    requests = replicas[0].shape.requests
+    return -len(replicas), -requests.cpu, -requests.memory
 
 
 class _Room:
-    """Machines of one pool as arrays: what is used of each, and by whom."""
+    """Machines of one pool as arrays: what their load lines allow, and what is used."""
 
     def __init__(
         self,
@@ -62,59 +71,109 @@ class _Room:
         daemons: Resources,
         containers: list[Container],
     ) -> None:
-        self._placed = layout.placed
-        self._numbers = [n for n, m in enumerate(layout.machines) if m.pool == pool]
-        self._at = {number: at for at, number in enumerate(self._numbers)}
-        sizes = Sizes.of(spec)
+        self.placed = layout.placed
+        self.numbers = [n for n, m in enumerate(layout.machines) if m.pool == pool]
+        self.at = {number: at for at, number in enumerate(self.numbers)}
+        sizes, machines = Sizes.of(spec), [layout.machines[n] for n in self.numbers]
         line, reserved = spec.density.load_line_percent, spec.density.reserved
-        machines = [layout.machines[number] for number in self._numbers]
-        self._line = np.array(
-            [
-                [
-                    max(1, (m.cpu - reserved.cpu) * line // 100),
-                    max(1, (m.memory - reserved.memory) * line // 100),
-                    sizes.pods(m.cpu),
-                ]
-                for m in machines
-            ],
-            dtype=np.int64,
-        )
-        self._used = np.tile(_need(daemons, daemons.extended.get("pods", 0)), (len(machines), 1))
+        self.cpu_line = _array((m.cpu - reserved.cpu) * line // 100 for m in machines)
+        self.memory_line = _array((m.memory - reserved.memory) * line // 100 for m in machines)
+        self.pods_line = _array(sizes.pods(m.cpu) for m in machines)
+        self.cpu = _array(daemons.cpu for _ in machines)
+        self.memory = _array(daemons.memory for _ in machines)
+        self.pods = _array(daemons.extended.get("pods", 0) for _ in machines)
         for container in containers:
-            at = self._at[self._placed[container.key]]
-            self._used[at] += _need(container.shape.requests, 1)
-        self._workload = ""
-        self._replicas = np.zeros(len(machines))
+            self.use(container, self.at[self.placed[container.key]], 1)
+
+    def spread(self, replicas: list[Container]) -> None:
+        """Puts equal containers on machines apart, the emptiest first, if so many have room."""
+        before = [self.at[self.placed[c.key]] for c in replicas]
+        for container, at in zip(replicas, before, strict=True):
+            self.use(container, at, -1)
+        need = replicas[0].shape.requests
+        cpu, memory = self.cpu + need.cpu, self.memory + need.memory
+        fits = (
+            (cpu <= self.cpu_line) & (memory <= self.memory_line) & (self.pods < self.pods_line)
+        ).nonzero()[0]
+        after = before
+        if len(fits):
+            share = np.maximum(
+                cpu[fits] / self.cpu_line[fits], memory[fits] / self.memory_line[fits]
+            )
+            apart = fits[np.argsort(share, kind="stable")[: len(replicas)]].tolist()
+            # Where too few have room, some keep their place: beside others, if need be.
+            after = apart + self._kept(before, apart)[: len(replicas) - len(apart)]
+        for container, at in zip(replicas, after, strict=True):
+            self.use(container, at, 1)
+            self.placed[container.key] = self.numbers[at]
+
+    @staticmethod
+    def _kept(before: list[int], apart: list[int]) -> list[int]:
+        """Places of before that are still free once one replica is on each of ``apart``."""
+        left = list(before)
+        for at in apart:
+            if at in left:
+                left.remove(at)
+        return left
+
+    def use(self, container: Container, at: int, times: int) -> None:
+        requests = container.shape.requests
+        self.cpu[at] += times * requests.cpu
+        self.memory[at] += times * requests.memory
+        self.pods[at] += times
+
+
+class _Exchange:
+    """Parts workloads that still run in one machine alone: two containers change places."""
+
+    def __init__(self, room: _Room, containers: list[Container]) -> None:
+        self._room = room
+        self._containers = containers
+        self._cpu = _array(c.shape.requests.cpu for c in containers)
+        self._memory = _array(c.shape.requests.memory for c in containers)
+        self._on = _array(room.at[room.placed[c.key]] for c in containers)
         self._of: defaultdict[str, list[int]] = defaultdict(list)
-        for container in containers:
-            self._of[container.workload].append(self._at[self._placed[container.key]])
+        for number, container in enumerate(containers):
+            self._of[container.workload].append(number)
 
-    def improve(self, container: Container) -> None:
-        """Moves a container to where fewer of its replicas are, or where less is used."""
-        if container.workload != self._workload:
-            self._workload = container.workload
-            self._replicas[:] = 0
-            np.add.at(self._replicas, self._of[container.workload], 1)
-        here = self._at[self._placed[container.key]]
-        need = _need(container.shape.requests, 1)
-        self._used[here] -= need
-        self._replicas[here] -= 1
-        after = self._used + need
-        share = (after[:, :2] / self._line[:, :2]).max(axis=1)
-        # A replica beside it weighs more than any difference in use.
-        score = self._replicas * 2 + share
-        fits = np.asarray((after <= self._line).all(axis=1))
-        fits[here] = True
-        there = int(np.where(fits, score, np.inf).argmin())
-        if score[there] >= score[here]:
-            there = here
-        self._used[there] += need
-        self._replicas[there] += 1
-        self._placed[container.key] = self._numbers[there]
+    def part(self) -> None:
+        """Exchanges one replica of each such workload, where a partner is found."""
+        for mine in self._of.values():
+            here = int(self._on[mine[0]])
+            if len(mine) > 1 and all(self._on[number] == here for number in mine):
+                partner = self._partner(mine[-1], here)
+                if partner is not None:
+                    self._exchange(mine[-1], partner)
+
+    def _partner(self, number: int, here: int) -> int | None:
+        room, cpu, memory = self._room, self._cpu, self._memory
+        more_cpu, more_memory = cpu[number] - cpu, memory[number] - memory
+        fits = (
+            (self._on != here)
+            & (room.cpu[here] - more_cpu <= room.cpu_line[here])
+            & (room.memory[here] - more_memory <= room.memory_line[here])
+            & (room.cpu[self._on] + more_cpu <= room.cpu_line[self._on])
+            & (room.memory[self._on] + more_memory <= room.memory_line[self._on])
+        )
+        for other in fits.nonzero()[0].tolist():
+            others = self._of[self._containers[other].workload]
+            if len(others) == 1 or any(self._on[n] != here for n in others if n != other):
+                return int(other)
+        return None
+
+    def _exchange(self, one: int, other: int) -> None:
+        room, places = self._room, (int(self._on[other]), int(self._on[one]))
+        for number in (one, other):
+            room.use(self._containers[number], int(self._on[number]), -1)
+        for number, at in zip((one, other), places, strict=True):
+            container = self._containers[number]
+            room.use(container, at, 1)
+            room.placed[container.key] = room.numbers[at]
+            self._on[number] = at
 
 
-def _need(requests: Resources, pods: int) -> npt.NDArray[np.int64]:
-    return np.array([requests.cpu, requests.memory, pods], dtype=np.int64)
+def _array(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, dtype=np.int64)
 
 
 def _free(shapes: Iterable[PodShape]) -> frozenset[str]:
