@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,15 @@ class Emptied:
         return self.saved - cost.DISRUPTION_PENALTY * self.moved
 
 
+class Group(NamedTuple):
+    """Containers of one class and workload on one VM."""
+
+    source: Bin
+    kind: PodClass
+    workload: str | None
+    keys: list[str]
+
+
 class Emptying:
     """Empties sets of VMs on the placer's fleet."""
 
@@ -54,55 +64,64 @@ class Emptying:
             rules: set(slots.tolist()) for rules, slots in placer.filters.unsettled_slots()
         }
 
-    def movable(self, target: Bin) -> dict[tuple[PodClass, str | None], list[str]]:
-        """Keys of the containers that must go elsewhere, by class and workload.
+    def movable(self, target: Bin) -> list[Group]:
+        """The containers that must go elsewhere, by class and workload.
 
         DaemonSet pods go with the VM, pods on their way out go anyway, and expendable ones
         are nobody's loss.
         """
-        fleet, found = self._fleet, {}  # type: ignore[var-annotated]
-        cutoff = fleet.snapshot.expendable_below
-        for key in target.pods:
-            pod = fleet.pods.get(key)
-            if pod is None or pod.daemon or pod.terminating or pod.shape.priority < cutoff:
+        fleet = self._fleet
+        found: dict[tuple[str, str | None], list[str]] = {}
+        cutoff, pods, resized = fleet.snapshot.expendable_below, fleet.pods, target.resized
+        kinds: dict[str, PodClass] = {}
+        for key, shape in target.pods.items():
+            pod = pods.get(key)
+            if pod is None or pod.daemon or pod.terminating or shape.priority < cutoff:
                 continue
-            kind = fleet.classes.of(target.shape(key))
-            found.setdefault((kind, pod.workload), []).append(key)
-        return found
+            if key in resized:
+                shape = target.shape(key)
+            group = (shape.key, pod.workload)
+            keys = found.get(group)
+            if keys is None:
+                kinds[shape.key] = fleet.classes.of(shape)
+                found[group] = [key]
+            else:
+                keys.append(key)
+        return [
+            Group(target, kinds[shape], workload, keys) for (shape, workload), keys in found.items()
+        ]
 
-    def stuck(self, target: Bin) -> bool:
-        """Whether its hardest container finds no place anywhere else; a quick look."""
-        movable = self.movable(target)
-        if not movable:
+    def stuck(self, groups: Sequence[Group]) -> bool:
+        """Whether the hardest container finds no place anywhere else; a quick look."""
+        if not groups:
             return False
-        kind, _ = min(movable, key=lambda group: group[0].order)
-        return not self._placer.takes(kind, besides=target)
+        hardest = min(groups, key=lambda group: group.kind.order)
+        return not self._placer.takes(hardest.kind, besides=hardest.source)
 
-    def run(self, targets: Sequence[Bin], why: str, *, may_launch: bool) -> Emptied | None:
+    def run(
+        self, targets: Sequence[Bin], groups: Sequence[Group], why: str, *, may_launch: bool
+    ) -> Emptied | None:
         """Empties the VMs and closes them; None: their containers have no other places.
 
         In between nothing is taken back: the caller rolls back.
         """
         fleet = self._fleet
         before = self._cost()
-        groups = [(target, self.movable(target)) for target in targets]
         for target in targets:
             fleet.set_accepts(target, False)
-        waiting = [
-            (kind.order, kind, workload, target, keys)
-            for target, movable in groups
-            for (kind, workload), keys in movable.items()
-        ]
-        waiting.sort(key=lambda item: (item[0], item[3].slot))
-        for *_, keys in waiting:
-            for key in keys:
-                fleet.take(key)
-        for _, kind, workload, target, keys in waiting:
-            within = self._beside(kind.rules, target)
+        groups = sorted(groups, key=lambda group: (group.kind.order, group.source.slot))
+        for group in groups:
+            if group.source.resized:
+                for key in group.keys:
+                    fleet.take(key)
+            else:
+                fleet.take_all(group.keys, group.kind, group.source)
+        for group in groups:
+            within = self._beside(group.kind.rules, group.source)
             found = self._placer.move_all(
-                keys,
-                kind.shape,
-                self._roster.preference(workload),
+                group.keys,
+                group.kind.shape,
+                self._roster.preference(group.workload),
                 within,
                 why,
                 may_launch=may_launch and within is None,
@@ -110,26 +129,22 @@ class Emptying:
             if not found:
                 return None
         homes: dict[str, Tally[str]] = {target.name: Tally() for target in targets}
-        moved = 0
-        for *_, target, keys in waiting:
-            homes[target.name].update(fleet.where[key] for key in keys)
-            moved += len(keys)
+        for group in groups:
+            homes[group.source.name].update([fleet.where[key] for key in group.keys])
         for target in targets:
             for key in list(target.pods):
                 fleet.take(key)
             fleet.close(target.name)
+        moved = sum(len(group.keys) for group in groups)
         return Emptied(tuple(targets), before - self._cost(), moved, homes)
 
-    def broken(
-        self, emptied: Emptied, moved: Iterable[tuple[PodClass, str | None]]
-    ) -> Refusal | None:
+    def broken(self, emptied: Emptied, groups: Sequence[Group]) -> Refusal | None:
         """Which promise or rule that held is broken now that the VMs are gone."""
         subject = f"vm/{emptied.targets[0].name}"
         broken = survival.first_broken(self._fleet, self._survived)
         if broken:
             return Refusal(guard=Reason.SURVIVAL, subject=subject, message=broken)
-        moved = list(moved)
-        for key in sorted({key for _, key in moved if key is not None}):
+        for key in sorted({g.workload for g in groups if g.workload is not None}):
             workload = self._roster.workloads.get(key)
             if workload is None or not self._redundant.get(key, False):
                 continue
@@ -138,8 +153,7 @@ class Emptying:
                 return Refusal(
                     guard=Reason.REDUNDANCY, subject=subject, message=f"{key}: {message}"
                 )
-        touched = self._touched(kind.rules for kind, _ in moved)
-        for rules in touched:
+        for rules in self._touched(group.kind.rules for group in groups):
             if not self._unsettled.get(rules, set()).issuperset(self._slots(rules)):
                 return Refusal(
                     guard=Reason.SPREAD,
@@ -149,10 +163,10 @@ class Emptying:
                 )
         return None
 
-    def look(self, keys: Iterable[str | None]) -> None:
-        """Notes which of these workloads' promises hold, before anything is tried with them."""
-        for key in keys:
-            workload = self._roster.workloads.get(key or "")
+    def look(self, groups: Sequence[Group]) -> None:
+        """Notes which workloads' promises hold, before anything is tried with their pods."""
+        for group in groups:
+            workload = self._roster.workloads.get(group.workload or "")
             if workload is not None and workload.key not in self._redundant:
                 self._redundant[workload.key] = self._holds(workload)
 

@@ -275,6 +275,12 @@ class Fleet:
         self._take(key, source)
         return source
 
+    def take_all(self, keys: Sequence[str], kind: PodClass, source: Bin) -> None:
+        """Takes pods of one class, of which none is terminating or resized, out of their bin."""
+        self._unput(keys, kind, source, False)
+        if self._journal is not None:
+            self._journal.append((self.put_all, (keys, kind, source)))
+
     def resize_pod(self, key: str, requests: Resources) -> None:
         """Changes what a pod takes from its bin."""
         target = self.bins[self.where[key]]

@@ -26,6 +26,8 @@ from plimsoll.world.snapshot import Pool
 _REPLACE_PERCENT: Final = 40
 """New VMs must save at least this share of what those they replace cost: booting and
 moving are not worth small change, and what is small today may have to grow tomorrow."""
+_LARGEST_SET: Final = 128
+"""VMs that are replaced together at most: so many drains one after the other take long."""
 _TOLD: Final = 20
 """VMs of which it is told why they stay although the rest could do without them."""
 
@@ -123,14 +125,14 @@ class Retiring:
         may_launch = bool(why)
         if not self._enough_left(targets):
             return None
-        if not may_launch and self._emptying.stuck(targets[0]):
-            return None
         groups = [group for target in targets for group in self._emptying.movable(target)]
-        self._emptying.look(workload for _, workload in groups)
+        if not may_launch and self._emptying.stuck(groups):
+            return None
+        self._emptying.look(groups)
         self._effort.spend(sum(len(target.pods) for target in targets))
         mark = self._fleet.mark()
         reason = why or f"takes the containers of {targets[0].name}, which is retired"
-        emptied = self._emptying.run(targets, reason, may_launch=may_launch)
+        emptied = self._emptying.run(targets, groups, reason, may_launch=may_launch)
         refusal = None
         if emptied is not None:
             refusal = self._emptying.broken(emptied, groups)
@@ -173,9 +175,11 @@ class Retiring:
         free.sort(key=_most_wasted)
         best: tuple[int, int] = (0, 0)
         number = 1
-        while number <= len(free) and not self._effort.spent:
-            mark = self._fleet.mark()
+        while number <= min(len(free), _LARGEST_SET) and not self._effort.spent:
             spent = sum(cost.of_bin(target) for target in free[:number])
+            if (spent - _least_cost(pool, free[:number])) * 100 < spent * _REPLACE_PERCENT:
+                break
+            mark = self._fleet.mark()
             emptied = self._try(free[:number], _REPLACED, tell=False)
             if (
                 emptied is not None
@@ -257,6 +261,14 @@ def _move(target: Bin, emptied: Emptied) -> Move:
             ),
         ),
     )
+
+
+def _least_cost(pool: Pool, targets: list[Bin]) -> int:
+    """What VMs for the containers of these cost at least: one, without any gap."""
+    line = pool.spec.density.load_line_percent
+    cpu = sum(target.cpu_used for target in targets) * 100 // line
+    memory = sum(target.memory_used for target in targets) * 100 // line
+    return cost.of_size(pool.spec, cpu, memory)
 
 
 def _share(target: Bin) -> float:
