@@ -23,11 +23,17 @@ VM_CPU, VM_GIB = 16, 64
 
 
 def objects(
-    pods: int, vms: int, deployments: int = 400, pending: float = 0.01, seed: int = 1
+    pods: int,
+    vms: int,
+    deployments: int = 400,
+    workloads: int = 0,
+    pending: float = 0.01,
+    seed: int = 1,
 ) -> Iterator[Json]:
     """The objects of a cluster, ours first.
 
-    ``pending`` is the share of pods that are bound to no node yet.
+    So many ``deployments`` have a ContainerWorkload each as ``workloads`` says; ``pending`` is
+    the share of pods that are bound to no node yet.
     """
     rand = random.Random(seed)
     yield _hypervisor(vms)
@@ -35,6 +41,8 @@ def objects(
     for number in range(vms):
         yield _vmnode(number)
         yield _node(number)
+    for number in range(workloads):
+        yield _workload(number)
     for name in ("default", *(f"team-{n}" for n in range(20))):
         yield _head("v1", "Namespace", name, "", labels={"kubernetes.io/metadata.name": name})
     share = [rand.paretovariate(1.2) for _ in range(deployments)]
@@ -101,6 +109,10 @@ def _zone(number: int) -> str:
     return f"zone-{number % HOSTS % 3}"
 
 
+def _team(number: int) -> str:
+    return f"team-{number % 20}"
+
+
 def _hypervisor(vms: int) -> Json:
     per_host = -(-vms // HOSTS) + 4
     hosts = [
@@ -156,6 +168,21 @@ def _vmnode(number: int) -> Json:
     }
 
 
+def _workload(number: int) -> Json:
+    return {
+        **_head("plimsoll.dev/v1alpha1", "ContainerWorkload", f"app-{number}", _team(number)),
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"app-{number}"},
+            "scaleUp": {
+                "cpu": {"min": "50m", "max": "2"},
+                "memory": {"min": "128Mi", "max": "4Gi"},
+            },
+            "scaleOut": {"min": 1, "max": 10_000},
+            "redundancy": {"survive": 0},
+        },
+    }
+
+
 def _node(number: int) -> Json:
     name = f"web-{number}"
     labels = {
@@ -205,7 +232,7 @@ def _node(number: int) -> Json:
 
 def _application(number: int, count: int, rand: random.Random) -> tuple[Json, Json]:
     """A Deployment and its ReplicaSet."""
-    name, namespace = f"app-{number}", f"team-{number % 20}"
+    name, namespace = f"app-{number}", _team(number)
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": namespace}
     revision = "".join(rand.choices(_LETTERS, k=10))
     spec = _pod_spec(name, labels, number, rand)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Final, TypeVar, assert_never
 
@@ -40,8 +41,8 @@ class CarryOut:
         self._kube = kube
         self._ledger = Ledger(kube)
         self._autoscalers = Autoscalers(kube)
-        self._pods = {f"{p.metadata.namespace}/{p.metadata.name}": p for p in objects.pods}
-        self._snapshot_pods = {pod.key: pod for pod in snapshot.pods}
+        self._objects = objects
+        self._snapshot = snapshot
         self._workloads = {workload.key: workload for workload in snapshot.workloads}
         self._targets = {
             (kind, controller.metadata.namespace, controller.metadata.name): controller
@@ -52,6 +53,11 @@ class CarryOut:
             for controller in controllers
         }
         self._failed: set[str] = set()
+
+    @cached_property
+    def _pods(self) -> dict[str, wire.Pod]:
+        # Many, and most plans move none of them.
+        return {f"{p.metadata.namespace}/{p.metadata.name}": p for p in self._objects.pods}
 
     async def run(self, plan: Plan) -> list[Result]:
         """Makes every move that the plan does not defer; the results are in plan order."""
@@ -106,7 +112,8 @@ class CarryOut:
         assert_never(move.kind)
 
     async def _resize_pod(self, move: Move, key: str) -> Json | None:
-        known = self._snapshot_pods[key]
+        known = self._snapshot.pod(key)
+        assert known is not None
         workload = self._workloads.get(known.workload or "")
         scale_up = workload.spec.scale_up if workload is not None else None
         return await pods.resize(
@@ -136,7 +143,7 @@ class CarryOut:
         return pod
 
     def _pods_on(self, node: str) -> set[str]:
-        return {pod.uid for pod in self._snapshot_pods.values() if pod.node == node}
+        return {pod.uid for pod in self._snapshot.pods if pod.node == node}
 
 
 def _given(value: T | None) -> T:

@@ -24,7 +24,7 @@ class Concerns:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._pools = {vm.name: vm.pool for vm in snapshot.vms}
-        self._workloads = {pod.key: pod.workload for pod in snapshot.pods}
+        self._snapshot = snapshot
 
     def of(self, subject: str, pool: str = "") -> str:
         """``vmpool/NAME`` or ``workload/NAMESPACE/NAME``; empty: none of ours.
@@ -36,8 +36,8 @@ class Concerns:
             pool = pool or self._pools.get(key) or ""
             return f"vmpool/{pool}" if pool else ""
         if kind == "pod":
-            workload = self._workloads.get(key)
-            return f"workload/{workload}" if workload else ""
+            pod = self._snapshot.pod(key)
+            return f"workload/{pod.workload}" if pod is not None and pod.workload else ""
         return subject if kind in ("workload", "vmpool") else ""
 
 

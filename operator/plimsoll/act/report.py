@@ -90,15 +90,14 @@ class Reporter:
             self._recorder.record(about, reason, text, warning=failed)
 
     def _tell_unplaced(self, turn: Turn) -> None:
-        uids = {pod.key: pod.uid for pod in turn.snapshot.pods}
         for pod in turn.plan.unplaced[:_UNPLACED_TOLD]:
-            uid = uids.get(pod.pod)
-            if uid is None:
+            known = turn.snapshot.pod(pod.pod)
+            if known is None:
                 continue  # a replica that is only wanted; its workload's status says so
             namespace, _, name = pod.pod.partition("/")
             why = "; ".join(f"{pool}: {text}" for pool, text in sorted(pod.why.items()))
             self._recorder.record(
-                Subject("Pod", name, namespace, uid, "v1"),
+                Subject("Pod", name, namespace, known.uid, "v1"),
                 EventReason.UNPLACED,
                 f"{pod.reason}: {why}",
                 warning=True,

@@ -75,11 +75,10 @@ def workload_statuses(turn: Turn) -> dict[str, ContainerWorkloadStatus]:
         for d in some
     }
     unplaced: defaultdict[str, list[Unplaced]] = defaultdict(list)
-    owners = {pod.key: pod.workload for pod in turn.snapshot.pods}
     for missing in turn.plan.unplaced:
-        owner = owners.get(missing.pod)
-        if owner is not None:
-            unplaced[owner].append(missing)
+        found = turn.snapshot.pod(missing.pod)
+        if found is not None and found.workload is not None:
+            unplaced[found.workload].append(missing)
     return {
         key: _workload(
             turn,

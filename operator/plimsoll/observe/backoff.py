@@ -30,6 +30,7 @@ class LaunchBackoff:
     """
 
     def __init__(self) -> None:
+        self._looked_at: dict[str, VMNode] = {}
         self._seen: dict[str, _Seen] = {}
         self._strikes: dict[str, int] = {}
         self._until: dict[str, float] = {}
@@ -39,7 +40,12 @@ class LaunchBackoff:
 
         Keys are pool names and ``hypervisor/host``, times seconds since the epoch.
         """
-        current = {vmnode.metadata.uid: _seen(vmnode) for vmnode in vmnodes}
+        looked_at = {vmnode.metadata.uid: vmnode for vmnode in vmnodes}
+        current = {
+            uid: self._seen[uid] if self._looked_at.get(uid) is vmnode else _seen(vmnode)
+            for uid, vmnode in looked_at.items()
+        }
+        self._looked_at = looked_at
         for uid, seen in current.items():
             before = self._seen.get(uid)
             if seen.failures > (before.failures if before else 0):

@@ -28,7 +28,6 @@ class Evictions:
     def hold(self, plan: Plan, snapshot: Snapshot, now: float) -> tuple[Plan, list[str]]:
         """The plan with moves deferred that go too far, and the workloads that they are of."""
         replicas = {workload.key: workload.replicas for workload in snapshot.workloads}
-        owners = {pod.key: pod.workload or "" for pod in snapshot.pods}
         self._made = {
             key: recent
             for key, times in self._made.items()
@@ -41,7 +40,7 @@ class Evictions:
             return plan, []
         moves, hit = [], set()
         for move in plan.moves:
-            owner = owners.get(_pod(move), "")
+            owner = _owner(move, snapshot)
             if move.kind is Lever.MOVE and owner in held:
                 hit.add(owner)
                 made = len(self._made[owner])
@@ -52,12 +51,13 @@ class Evictions:
 
     def made(self, moves: Iterable[Move], snapshot: Snapshot, now: float) -> None:
         """Takes in moves that were carried out."""
-        owners = {pod.key: pod.workload or "" for pod in snapshot.pods}
         for move in moves:
-            owner = owners.get(_pod(move), "")
+            owner = _owner(move, snapshot)
             if move.kind is Lever.MOVE and owner:
                 self._made.setdefault(owner, []).append(now)
 
 
-def _pod(move: Move) -> str:
-    return move.subject.removeprefix("pod/")
+def _owner(move: Move, snapshot: Snapshot) -> str:
+    """Key of the workload whose pod is moved; empty: none."""
+    pod = snapshot.pod(move.subject.removeprefix("pod/"))
+    return (pod.workload if pod is not None else None) or ""

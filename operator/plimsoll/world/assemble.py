@@ -79,6 +79,10 @@ class Assembler:
 
     def __init__(self, *, expendable_below: int = EXPENDABLE_BELOW) -> None:
         self._expendable_below = expendable_below
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begins anew."""
         self._last = Objects()
         self._volumes = Volumes(self._last)
         self._shapes = Shapes(volumes=self._volumes)
@@ -99,6 +103,16 @@ class Assembler:
         self, objects: Objects, observations: Observations, now: float
     ) -> snapshot.Snapshot:
         """The world in the decision's own terms, as ``assemble`` gives it."""
+        try:
+            return self._assembled(objects, observations, now)
+        except BaseException:
+            # Some of the changes have been taken in, and others have not.
+            self._forget()
+            raise
+
+    def _assembled(
+        self, objects: Objects, observations: Observations, now: float
+    ) -> snapshot.Snapshot:
         last, self._last = self._last, objects
 
         def changed(*names: str) -> bool:
@@ -111,12 +125,13 @@ class Assembler:
             self._shapes = Shapes(
                 objects.runtime_classes, objects.priority_classes, self._volumes, self._shapes
             )
+        self._pods.change(pods)
         self._see_owners(objects, changed("workloads"))
         if shapes_changed:
             self._pods.shapes_changed(self._shapes)
         elif volumes_changed:
             self._pods.volumes_changed()
-        self._pods.change(pods)
+        self._pods.make()
         if shapes_changed or volumes_changed or changed("daemonsets"):
             self._daemons = _daemons(objects.daemonsets, self._shapes)
         if self._vms.see(objects) or volumes_changed or changed("csi_nodes", "csi_drivers"):

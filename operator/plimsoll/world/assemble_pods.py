@@ -11,7 +11,7 @@ from plimsoll.world import snapshot, wire
 from plimsoll.world.owners import Index, Kin, kin_of, workload_of_kin
 from plimsoll.world.pods import FINISHED, PodMaker
 from plimsoll.world.shapes import Shapes
-from plimsoll.world.tracking import Changes
+from plimsoll.world.tracking import Changes, same
 from plimsoll.world.volumes import has_claims
 
 _MANY: Final = 8
@@ -35,6 +35,9 @@ class Pods:
         self._keys: list[str] = []
         self._pods: list[snapshot.Pod] = []
         self._newest: dict[str, float] | None = None
+        self._gone: set[str] = set()
+        self._due: set[str] = set()
+        """Pods to be made, or made anew."""
 
     def newest(self) -> Mapping[str, float]:
         """By node name: when the newest of its pods was created."""
@@ -47,20 +50,20 @@ class Pods:
         return self._newest
 
     def shapes_changed(self, shapes: Shapes) -> None:
-        """Makes all pods anew."""
+        """All pods are to be made anew."""
         self._maker = PodMaker(shapes)
-        self._put((), self._wire.values())
+        self._due |= self._wire.keys()
 
     def forget_likenesses(self) -> None:
         """Asks for the shape of every further pod anew."""
         self._maker.forget()
 
     def volumes_changed(self) -> None:
-        """Makes pods with claims anew."""
-        self._put((), [self._wire[key] for key in self._claiming])
+        """Pods with claims are to be made anew."""
+        self._due |= self._claiming
 
     def owners_changed(self, steered: Mapping[str, str]) -> None:
-        """Makes pods anew that belong to another workload now.
+        """Pods that belong to another workload now are to be made anew.
 
         ``steered`` names the container that a workload resizes, by the workload's key.
         """
@@ -72,7 +75,7 @@ class Pods:
         changed = {kin for kin, owner in owners.items() if owner != self._owners[kin]}
         self._owners = owners
         if changed:
-            self._put((), [pod for pod in self._wire.values() if kin_of(pod) in changed])
+            self._due |= {key for key, pod in self._wire.items() if kin_of(pod) in changed}
 
     def change(self, changes: Changes[wire.Pod]) -> None:
         """Takes in which pods are gone and which are new; one that changed is both."""
@@ -87,7 +90,23 @@ class Pods:
                 self._claiming.add(key)
             else:
                 self._claiming.discard(key)
-        self._put(gone, new.values())
+        self._gone.update(gone)
+        self._due |= new.keys()
+
+    def make(self) -> None:
+        """Brings ``all`` up to date."""
+        # In the order of the objects, which is nearly that of the keys.
+        due = self._wire if len(self._due) == len(self._wire) else self._due & self._wire.keys()
+        made = [self._made(self._wire[key]) for key in due]
+        gone = self._gone - self._wire.keys()
+        self._gone, self._due = set(), set()
+        if (len(gone) + len(made)) * _MANY > len(self._keys):
+            changed = self._put_many(gone, made)
+        else:
+            changed = self._put_few(gone, made)
+        if changed:
+            self.all = tuple(self._pods)
+            self._newest = None
 
     def _owner(self, kin: Kin) -> tuple[str | None, str]:
         """The workload of such pods, and the container of theirs that it resizes."""
@@ -101,17 +120,6 @@ class Pods:
             owner = self._owners[kin] = self._owner(kin)
         return self._maker.of(pod, *owner)
 
-    def _put(self, gone: Iterable[str], new: Iterable[wire.Pod]) -> None:
-        gone = tuple(gone)
-        made = [self._made(pod) for pod in new]
-        if (len(gone) + len(made)) * _MANY > len(self._keys):
-            changed = self._put_many(gone, made)
-        else:
-            changed = self._put_few(gone, made)
-        if changed:
-            self.all = tuple(self._pods)
-            self._newest = None
-
     def _put_many(self, gone: Iterable[str], made: Iterable[snapshot.Pod]) -> bool:
         pods = dict(zip(self._keys, self._pods, strict=True))
         for key in gone:
@@ -120,10 +128,10 @@ class Pods:
             known = pods.setdefault(pod.key, pod)
             if known is not pod and known != pod:
                 pods[pod.key] = pod
-        self._keys = sorted(pods)
+        before, self._keys = self._pods, sorted(pods)
         self._pods = [pods[key] for key in self._keys]
         self.namespaces = Counter(pod.namespace for pod in self._pods)
-        return True
+        return not same(before, self._pods)
 
     def _put_few(self, gone: Iterable[str], made: Iterable[snapshot.Pod]) -> bool:
         changed = False

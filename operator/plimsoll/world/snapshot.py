@@ -7,6 +7,8 @@ epoch (UTC). ``assemble.py`` makes it from wire objects, ``plan -f`` from files;
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from operator import attrgetter
 from typing import Final, Literal
 
 import msgspec
@@ -273,7 +275,7 @@ class Budget(Frozen, frozen=True, kw_only=True):
 
 
 class Snapshot(Frozen, frozen=True, kw_only=True):
-    """All that a decision rests on. Tuples are sorted by name, so equal worlds plan equally."""
+    """All that a decision rests on. Tuples are sorted by key, so equal worlds plan equally."""
 
     hypervisors: tuple[Hypervisor, ...] = ()
     pools: tuple[Pool, ...] = ()
@@ -285,3 +287,9 @@ class Snapshot(Frozen, frozen=True, kw_only=True):
     """Labels of each namespace, for ``namespaceSelector``."""
     expendable_below: int = EXPENDABLE_BELOW
     """Pods of a lower priority are filling: no VM is kept, grown or launched for them."""
+
+    def pod(self, key: str) -> Pod | None:
+        """The pod of that key, or None."""
+        at = bisect_left(self.pods, key, key=attrgetter("key"))
+        found = self.pods[at] if at < len(self.pods) else None
+        return found if found is not None and found.key == key else None

@@ -55,6 +55,7 @@ class Store(Generic[T]):
         self._items: dict[Key, Item[T]] = {}
         self._values: dict[Key, T] = {}
         self._all: tuple[T, ...] | None = None
+        self._problems: dict[Key, str] = {}
         self._gone: dict[Key, int] = {}
         self._floor = 0
         self._listeners: list[Listener[T]] = []
@@ -79,7 +80,7 @@ class Store(Generic[T]):
     @property
     def problems(self) -> dict[Key, str]:
         """The objects that cannot be understood, and why."""
-        return {key: item.problem for key, item in self._items.items() if item.problem}
+        return dict(self._problems)
 
     def has_seen(self, key: Key, version: int) -> bool:
         """Whether this version of the object, or what came after it, has been taken in."""
@@ -95,6 +96,7 @@ class Store(Generic[T]):
         for item in items:
             self._items[item.key] = _keep_good(before.get(item.key), item)
         self._values = {k: i.value for k, i in self._items.items() if i.value is not None}
+        self._problems = {k: i.problem for k, i in self._items.items() if i.problem}
         self._all = None
         for key in before.keys() - self._items.keys():
             self._tell(key, before[key], None)
@@ -107,7 +109,7 @@ class Store(Generic[T]):
             return
         before = self._items.get(item.key)
         after = self._items[item.key] = _keep_good(before, item)
-        self._keep(item.key, after.value)
+        self._keep(item.key, after)
         self._gone.pop(item.key, None)
         self._tell(item.key, before, after)
 
@@ -127,11 +129,15 @@ class Store(Generic[T]):
         self._floor = max(self._floor, version)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > self._floor}
 
-    def _keep(self, key: Key, value: T | None) -> None:
-        if value is not None:
-            self._values[key] = value
+    def _keep(self, key: Key, item: Item[T] | None) -> None:
+        if item is not None and item.value is not None:
+            self._values[key] = item.value
         else:
             self._values.pop(key, None)
+        if item is not None and item.problem:
+            self._problems[key] = item.problem
+        else:
+            self._problems.pop(key, None)
         self._all = None
 
     def _is_old(self, item: Item[T]) -> bool:
