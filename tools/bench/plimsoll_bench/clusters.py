@@ -133,16 +133,7 @@ def _apart(count: int) -> Iterator[Json]:
 
 
 def _over_zones(count: int) -> Iterator[Json]:
-    def spread(labels: dict[str, str]) -> Json:
-        constraint = {
-            "maxSkew": 1,
-            "topologyKey": ZONE,
-            "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": {"matchLabels": labels},
-        }
-        return {"topologySpreadConstraints": [constraint]}
-
-    return _replicas(count, 9, spread)
+    return _replicas(count, 9, spread_over_zones)
 
 
 def _sized_pool(**spec: Any) -> Json:
@@ -177,23 +168,20 @@ def _sized(count: int) -> Iterator[Json]:
 
 APPS = 500
 PODS_EACH = 25
+HELD_CPUS, HELD_MEMORY = 18, 36 * GIB
 
 
 def held(count: int) -> Cluster:
-    """VMs with 25 pods each of 500 apps, well filled: what an operator sees on most days.
+    """VMs of one size with 25 pods each of 500 apps: what an operator sees on most days.
 
     A third of the apps spreads over zones, a tenth keeps its replicas apart; all these
-    rules hold. Every VM has as many whole CPUs and GiB as its pods need, and one more.
+    rules hold. The VMs are full but for half a CPU or so, and none can be done without.
     """
-    draw = random.Random(7)
-    apps = [_app(number, draw) for number in range(APPS)]
+    apps = _apps()
     objects: list[Json] = []
     for number in range(count):
         name = f"bench-{number}"
-        on_it = [apps[(number * PODS_EACH + place) % APPS] for place in range(PODS_EACH)]
-        cpus = -(-sum(app.cpu for app in on_it) // 1000) + 1
-        memory = (-(-sum(app.memory for app in on_it) // GIB) + 1) * GIB
-        objects += vm(name, cpus, memory, FIXED_PODS, zone=ZONES[number % 3])
+        objects += vm(name, HELD_CPUS, HELD_MEMORY, FIXED_PODS, zone=ZONES[number % 3])
         objects += [
             pod(
                 f"{app.name}-{number:05}",
@@ -204,11 +192,16 @@ def held(count: int) -> Cluster:
                 owner=app.name,
                 **app.rules,
             )
-            for app in on_it
+            for place in range(PODS_EACH)
+            for app in [apps[(number * PODS_EACH + place) % APPS]]
         ]
+    fixed = {
+        "cpu": {"min": HELD_CPUS, "max": HELD_CPUS},
+        "memory": {"min": str(HELD_MEMORY), "max": str(HELD_MEMORY)},
+    }
     return Cluster(
         f"{count * PODS_EACH:,} pods on {count:,} VMs",
-        _sized_pool(zones=list(ZONES)),
+        _sized_pool(zones=list(ZONES), size=fixed),
         tuple(objects),
     )
 
@@ -221,35 +214,55 @@ class _App:
     rules: Json
 
 
-def _app(number: int, draw: random.Random) -> _App:
+def _apps() -> list[_App]:
+    """Apps of `held`: the 25 that share a VM fill it."""
+    draw = random.Random(7)
+    sizes: list[tuple[int, int]] = []
+    while len(sizes) < APPS:
+        few = [
+            (draw.choice(KARPENTER_CPUS), draw.choice(KARPENTER_MEMORIES) * MIB)
+            for _ in range(PODS_EACH)
+        ]
+        cpu, memory = (sum(column) for column in zip(*few, strict=True))
+        if HELD_CPUS * 1000 - 700 < cpu <= HELD_CPUS * 1000 and memory <= HELD_MEMORY:
+            sizes += few
+    return [_app(number, *size) for number, size in enumerate(sizes)]
+
+
+def _app(number: int, cpu: int, memory: int) -> _App:
     name = f"app-{number:03}"
     labels = {"app": name}
     rules: Json = {}
     if number % 3 == 0:
-        constraint = {
-            "maxSkew": 1,
-            "topologyKey": ZONE,
-            "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": {"matchLabels": labels},
-        }
-        rules = {"topologySpreadConstraints": [constraint]}
+        rules = spread_over_zones(labels)
     elif number % 10 == 1:
         rules = {"affinity": {"podAntiAffinity": required(labels, HOSTNAME)}}
-    return _App(name, draw.choice(KARPENTER_CPUS), draw.choice(KARPENTER_MEMORIES) * MIB, rules)
+    return _App(name, cpu, memory, rules)
 
 
 def newcomers(count: int, first: int = 0) -> list[Json]:
     """Pending replicas of the apps of `held`, one each of so many apps in turn."""
-    draw = random.Random(7)
-    apps = [_app(number, draw) for number in range(APPS)]
+    apps = _apps()
     return [
         pod(
-            f"{apps[number % APPS].name}-new-{number:05}",
-            apps[number % APPS].cpu,
-            apps[number % APPS].memory,
-            labels={"app": apps[number % APPS].name},
-            owner=apps[number % APPS].name,
-            **apps[number % APPS].rules,
+            f"{app.name}-new-{number:05}",
+            app.cpu,
+            app.memory,
+            labels={"app": app.name},
+            owner=app.name,
+            **app.rules,
         )
         for number in range(first, first + count)
+        for app in [apps[number % APPS]]
     ]
+
+
+def spread_over_zones(labels: dict[str, str]) -> Json:
+    """Spread of pods with these labels over zones, as a part of their spec."""
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": labels},
+    }
+    return {"topologySpreadConstraints": [constraint]}

@@ -178,7 +178,7 @@ def vm(
             "zone": zone,
             "size": size,
             "maxPods": max_pods,
-            "berths": 0,
+            "berths": 1,
             "reservedCpu": "0",
             "reservedMemory": "0",
         },
