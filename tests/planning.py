@@ -278,6 +278,10 @@ def carry_out(snapshot: Snapshot, plan: Plan) -> Snapshot:
                 for gone in own:
                     if gone.key not in plan.placements:
                         del pods[gone.key]
+    for lost in plan.unplaced:
+        # Another pod took its place, or its VM goes and none is kept for it.
+        if lost.pod in pods and lost.pod not in plan.placements:
+            pods[lost.pod] = replace(pods[lost.pod], node=None, ready=False)
     changed = {name for key, name in plan.placements.items() if _was(pods.get(key)) != name}
     for key, where in plan.placements.items():
         if key in pods:

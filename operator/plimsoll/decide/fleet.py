@@ -520,7 +520,7 @@ class Fleet:
         together: dict[tuple[str, str, bool], list[str]] = {}
         shapes: dict[str, PodShape] = {}
         for pod in pods:
-            node = pod.node or pod.nominated
+            node = pod.node
             if node is not None and node in self.bins:
                 shape = pod.shape
                 shapes[shape.key] = shape

@@ -23,6 +23,7 @@ from plimsoll.decide.fitting import Fit
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.growing import Growing, Growth
 from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
+from plimsoll.decide.preempting import Preempting
 from plimsoll.decide.preferring import Apart, Preference, Wishes, wishes_of
 from plimsoll.world.snapshot import PodShape, Resources
 
@@ -84,6 +85,7 @@ class Placer:
         self.filters = filters
         self.now = now
         self.growing = Growing(fleet, filters)
+        self.preempting = Preempting(fleet, filters)
         self.grown: dict[str, Story] = {}
         self.launched: dict[str, Story] = {}
         self.refusals: dict[tuple[Reason, str], Refusal] = {}
@@ -272,6 +274,10 @@ class Placer:
         known = self._hopeless.get(kind.shape.key) if search.apart is None else None
         if known is not None and known[0] in (None, self.fleet.version):
             return known[1]
+        if search.apart is None:
+            taken = self.preempting.preempt(keys[0], kind)
+            if taken is not None:
+                return [taken]
         if kind.shape.priority < self.fleet.snapshot.expendable_below:
             return self._expendable(kind)
         grown = self._by_growth(keys, search, ground)

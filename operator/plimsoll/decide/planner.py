@@ -25,10 +25,11 @@ from plimsoll.decide.effort import Effort
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
-from plimsoll.decide.placing import Failure, Placer, Story
-from plimsoll.decide.plan import Cost, Lever, Plan, Refusal, Unplaced
+from plimsoll.decide.placing import EXISTING, Failure, Placer, Story
+from plimsoll.decide.plan import Cost, Lever, Plan, Reason, Refusal, Unplaced
 from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
+from plimsoll.decide.selectors import tolerates
 from plimsoll.decide.workloads import Workloads
 from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
@@ -66,8 +67,10 @@ class _Planner:
     def plan(self) -> Plan:
         self._fill_pools()
         replicas = self._place_pods()
+        self._place_driven()
         self._workloads.size()
         self._place_pending(replicas)
+        self._place_driven()
         outcome = self._workloads.decide()
         self._restore_lines()
         promises = Promises(self._placer)
@@ -80,6 +83,7 @@ class _Planner:
         self._right_size()
         consolidation = Consolidation(self._placer, self._roster, self._effort)
         given_back = consolidation.moves()
+        self._note_expendable()
         loading = Loading(self._fleet, self._placer.filters, self._roster, outcome.wanted)
         moves = [
             *loading.moves(),
@@ -121,8 +125,9 @@ class _Planner:
             if home is None:
                 if pod.node is None:
                     pending.append(pod)
-            elif self._fleet.bins[home].leaving and not pod.held:
+            elif (self._fleet.bins[home].leaving and not pod.held) or self._driven_away(pod):
                 displaced.append((pod, self._fleet.bins[home]))
+        pending = [pod for pod in pending if not self._is_nominated(pod)]
         for pod, home_bin in sorted(displaced, key=lambda item: self._order(item[0])):
             shape = home_bin.pods[pod.key]
             self._fleet.take(pod.key)
@@ -130,6 +135,59 @@ class _Planner:
                 self._fleet.put(pod.key, shape, home_bin)
         self._place_pending([pod for pod in pending if pod.size is None])
         return [pod for pod in pending if pod.size is not None]
+
+    def _driven_away(self, pod: Pod) -> bool:
+        """Whether a NoExecute taint of its VM drives the pod away.
+
+        One that it tolerates for a while (``tolerationSeconds``) does not: the scheduler may
+        put its successor there again. Those that Kubernetes itself puts on a node in trouble
+        come and go with the trouble: what they do is the life cycle's to judge, for unknown
+        is not gone.
+        """
+        home = self._fleet.bins[self._fleet.where[pod.key]]
+        return any(
+            taint.effect == "NoExecute"
+            and not taint.key.startswith("node.kubernetes.io/")
+            and not any(tolerates(toleration, taint) for toleration in pod.shape.tolerations)
+            for taint in home.taints
+        )
+
+    def _is_nominated(self, pod: Pod) -> bool:
+        """Puts a pod where the scheduler is making room for it, if that will be enough.
+
+        What is on its way out of the VM is taken to be gone.
+        """
+        target = self._fleet.bins.get(pod.nominated or "")
+        if target is None or not target.takes_pods_now:
+            return False
+        going = [target.requests(key) for key in target.terminating]
+        requests = pod.shape.requests
+        fits = (
+            target.cpu_used - sum(r.cpu for r in going) + requests.cpu <= target.allocatable_cpu
+            and target.memory_used - sum(r.memory for r in going) + requests.memory
+            <= target.allocatable_memory
+            and len(target.pods) - len(going) < target.max_pods
+        )
+        if not fits or self._placer.filters.static(pod.shape, target) is not None:
+            return False
+        self._fleet.put(pod.key, pod.shape, target)
+        return True
+
+    def _place_driven(self) -> None:
+        """Finds places for pods that others drove out; these may drive out still others."""
+        preempting = self._placer.preempting
+        while preempting.driven:
+            driven, preempting.driven = preempting.driven, []
+            for victim in driven:
+                self._placer.refuse(
+                    Refusal(
+                        guard=Reason.PREEMPTS,
+                        subject=f"pod/{victim.by}",
+                        message=f"it drives {victim.key} out of VM {victim.source}: no VM is "
+                        "bought for it",
+                    )
+                )
+            self._place_pending([self._fleet.pods[victim.key] for victim in driven])
 
     def _place_pending(self, pods: list[Pod]) -> None:
         """In the order of their classes: by priority, hard ones first, large ones first."""
@@ -183,6 +241,22 @@ class _Planner:
             self._roster.preference(pod.workload),
             self._roster.apart(pod.workload),
         )
+
+    def _note_expendable(self) -> None:
+        """Says of pods that go with a VM that they go, and that no VM is kept for them."""
+        cutoff = self._snapshot.expendable_below
+        gone = {vm.name for vm in self._snapshot.vms if vm.name not in self._fleet.bins}
+        for pod in self._snapshot.pods if gone else ():
+            if (
+                pod.shape.priority < cutoff
+                and pod.node in gone
+                and pod.key not in self._fleet.where
+                and not (pod.terminating or pod.daemon)
+            ):
+                why = f"VM {pod.node} is retired; no VM is kept for a priority below {cutoff}"
+                self._unplaced[pod.key] = Unplaced(
+                    pod=pod.key, reason=Reason.EXPENDABLE, why={EXISTING: why}
+                )
 
     def _settle(self) -> bool:
         """Places pods anew whose own rules the final picture breaks; whether there were any.
