@@ -36,7 +36,8 @@ _PLACED: Final = frozenset({"ephemeral-storage", names.BERTHS})
 """Extended resources that a VM offers whose hardware nobody has chosen."""
 
 _VOLUMES: Final = "volumes"
-_OF_VOLUMES: Final = ("volume ", "attachable-volumes-")
+_VOLUME: Final = "volume"
+"""Whatever names one is about volumes: claims, attach limits, local volumes."""
 
 
 class NothingToCompare(ValueError):
@@ -244,7 +245,7 @@ def _ties(shape: PodShape) -> tuple[str, ...]:
     ties.update(shape.not_modelled)
     if shape.volume_nodes or shape.blocked:
         ties.add(_VOLUMES)
-    return tuple(sorted({_VOLUMES if tie.startswith(_OF_VOLUMES) else tie for tie in ties}))
+    return tuple(sorted({_VOLUMES if _VOLUME in tie.lower() else tie for tie in ties}))
 
 
 def _with_promise(
