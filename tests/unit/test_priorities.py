@@ -135,7 +135,7 @@ def test_pods_that_a_taint_will_drive_away_get_places_elsewhere() -> None:
         world(
             pod("goes", "web-1", 1000),
             pod("may-return", "web-1", 1000, tolerations=(for_a_while,)),
-            pod("stays", "web-1", 1000, tolerations=(for_good,)),
+            pod("stays", "web-1", 1000, tolerations=(for_good,), held="it keeps its VM"),
             pod("busy", "web-2", 3500),
             taints=(LEAVE,),
             vms=2,
