@@ -285,7 +285,7 @@ class Joint:
                 unsettled=any(
                     is_new(workload, pod, self._placer.now) for pod in attempt.stuck.values()
                 ),
-                short=self._short(workload, need),
+                short=self.short(workload, need),
                 lack=lack,
             )
         del self._roster.added(workload)[before:]
@@ -321,8 +321,8 @@ class Joint:
             self._roster.add(workload, key)
         return None
 
-    def _short(self, workload: Workload, need: Need) -> int:
-        """Thousandths of the load that the rest would not carry after the promised loss."""
+    def short(self, workload: Workload, need: Need) -> int:
+        """Thousandths of the load not carried after the promised loss, where replicas are now."""
         promise = workload.spec.redundancy
         label = names.TOPOLOGY_KEYS[promise.across]
         by_domain: dict[str, list[int]] = {}

@@ -112,7 +112,7 @@ class Workloads:
         for key, workload in sorted(self._roster.workloads.items()):
             wanted = outcome.wanted.get(key)
             redundant, message = self._roster.redundancy(workload)
-            if redundant and wanted is not None and not wanted.enough:
+            if redundant and wanted is not None and self._lacks(workload, wanted):
                 message = "its most and largest replicas do not carry the demand"
             result.append(
                 WorkloadVerdict(
@@ -124,6 +124,13 @@ class Workloads:
                 )
             )
         return result
+
+    def _lacks(self, workload: Workload, wanted: sizing.Shape) -> bool:
+        """Whether the load is not carried, by what was chosen or by where that found places."""
+        if not wanted.enough or workload.demand is None:
+            return not wanted.enough
+        need = sizing.need_of(workload.spec, workload.demand.cpu, workload.demand.memory)
+        return self._joint.short(workload, need) > 0
 
     def _size_one(self, workload: Workload) -> _Sized:
         """What a workload needs now, and as much of it as its running replicas can be given."""
