@@ -43,6 +43,16 @@ demo: controlplane ## Show the whole idea on a real control plane (KEEP=1 leaves
 test: lint crds-check controlplane ## Run every check and every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
+# Which random worlds, and how many; WORLD=NUMBER for one that disagreed.
+SEED ?=
+N ?= 2000
+WORLD ?=
+
+.PHONY: fuzz
+fuzz: controlplane ## Compare plans of random worlds with the real scheduler (N=, SEED=, WORLD=)
+	@PYTHONPATH=$(TOOLS):tests $(BIN)/python -m differential --worlds $(N) \
+		$(if $(SEED),--seed $(SEED)) $(if $(WORLD),--world $(WORLD))
+
 .PHONY: unit
 unit: $(READY) ## Run only the tests that need no control plane
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plimsoll.act.carry_out import CarryOut
 from plimsoll.act.decisions import by_object
+from plimsoll.act.nominate import Nominations
 from plimsoll.act.outcome import Outcome, Result
 from plimsoll.act.report import Reporter
 from plimsoll.act.status import Turn
@@ -32,7 +33,7 @@ from plimsoll.observe.newcomers import Newcomers
 from plimsoll.resources import CONTAINERWORKLOADS, VMPOOLS, Resource
 from plimsoll.settings import Settings
 from plimsoll.telemetry import Telemetry
-from plimsoll.world.assemble import assemble
+from plimsoll.world.assemble import Assembler
 from plimsoll.world.metrics import Metrics
 from plimsoll.world.objects import Objects, Observations
 from plimsoll.world.snapshot import Snapshot
@@ -70,11 +71,13 @@ class PlanningLoop:
         self._clock = clock
         self._upkeep = Upkeep(kube, recorder, settings.conflict_retry)
         self._reporter = Reporter(kube, recorder)
+        self._assembler = Assembler(expendable_below=settings.expendable_below)
         self._backoff = LaunchBackoff()
         self._circles = Circles()
         self._evictions = Evictions()
         self._conflicts = Conflicts(settings.conflict_retry)
         self._newcomers = Newcomers()
+        self._nominations = Nominations()
         self._woken = asyncio.Event()
         self._unseen: list[Json] = []
         self._retry = 0.0
@@ -123,10 +126,18 @@ class PlanningLoop:
         observations = self._observe(objects, now)
         begin = time.perf_counter()
         # Pure and possibly long: in a thread of its own, so that the rest keeps answering.
-        snapshot, decided = await asyncio.to_thread(_decide, objects, observations, now)
+        snapshot, decided = await asyncio.to_thread(
+            _decide,
+            self._assembler,
+            objects,
+            observations,
+            self._nominations,
+            now,
+        )
         self._telemetry.planned(snapshot, decided, time.perf_counter() - begin)
         decided, circling = self._evictions.hold(decided, snapshot, now)
         results = await CarryOut(self._kube, objects, snapshot).run(decided)
+        nominated = await self._nominations.tell(self._kube, decided, objects)
         self._learn(results, objects, now)
         done = [result.move for result in results if result.outcome is Outcome.DONE]
         self._evictions.made(done, snapshot, now)
@@ -143,7 +154,8 @@ class PlanningLoop:
             ),
             results,
         )
-        await self._see([result.written for result in results if result.written is not None])
+        written = [result.written for result in results if result.written is not None]
+        await self._see([*written, *nominated])
         return self._due(decided, results)
 
     def _may_decide(self) -> bool:
@@ -239,8 +251,15 @@ class PlanningLoop:
         self.wake()
 
 
-def _decide(objects: Objects, observations: Observations, now: float) -> tuple[Snapshot, Plan]:
-    snapshot = assemble(objects, observations, now)
+def _decide(
+    assembler: Assembler,
+    objects: Objects,
+    observations: Observations,
+    nominations: Nominations,
+    now: float,
+) -> tuple[Snapshot, Plan]:
+    seen = assembler.assemble(objects, observations, now)
+    snapshot = nominations.without_own(seen, objects)
     return snapshot, plan(snapshot, now)
 
 

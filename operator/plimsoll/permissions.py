@@ -41,6 +41,8 @@ CLUSTER: Final = (
     Permission("", "pods", (*READ, "delete")),
     Permission("", "pods/eviction", ("create",)),
     Permission("", "pods/resize", ("patch",)),
+    # Where a pending pod is to go: told to the scheduler.
+    Permission("", "pods/status", ("patch",)),
     Permission("apps", "deployments", (*READ, "create", "patch")),
     Permission("apps", "statefulsets", (*REFLECT, "patch")),
     Permission("policy", "poddisruptionbudgets", (*READ, "create", "patch", "delete")),

@@ -1,0 +1,1 @@
+"""Plans against the real kube-scheduler: random worlds, one comparison, minimal reproductions."""
