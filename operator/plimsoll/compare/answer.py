@@ -91,9 +91,10 @@ def answer(comparison: Comparison) -> Answer:
 def _sentences(comparison: Comparison) -> Iterator[str]:
     ways = comparison.figures
     own, metal, ours = ways[Way.ONE_APP_PER_VM], ways[Way.BARE_METAL], ways[Way.PLIMSOLL]
+    several = f"{comparison.replicated:,}" if comparison.replicated else "none"
     yield (
         f"The dump holds {_count(comparison.containers, 'container')} of "
-        f"{_count(comparison.workloads, 'workload')}, {comparison.replicated:,} of them with "
+        f"{_count(comparison.workloads, 'workload')}, {several} of them with "
         f"several replicas; together they request {_count_of(cpus(comparison.cpu), 'CPU')} and "
         f"{gib(comparison.memory)} GiB."
     )
@@ -103,7 +104,9 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
             f"Today they run in {_count(today.vms, 'VM')} and request {percent(today.cpu_used)} of "
             f"the CPU and {percent(today.memory_used)} of the memory there; Plimsoll would run "
             f"them in {_count(ours.vms, 'VM')} with {_change(ours.cpu, today.cpu)} CPU and "
-            f"{_change(ours.memory, today.memory)} memory."
+            f"{_change(ours.memory, today.memory)} memory, and the worst VM to lose would take "
+            f"along {percent(ours.machine_blast.worst_share)} of the containers instead of "
+            f"{percent(today.machine_blast.worst_share)}."
         )
     yield (
         f"One app per VM takes {_count(own.vms, 'VM')} on {_hosts(own)}, containers on bare metal "

@@ -54,7 +54,7 @@ def planned(estate: Estate, snapshot: Snapshot, park: Park) -> Layout:
         TooLarge: a VM is larger than every host.
     """
     survive = max((pool.spec.survive.hosts for pool in snapshot.pools), default=0)
-    if park.known or survive or any(map(_names_hosts, estate.shapes)):
+    if park.known or survive or any(names.HOST in _keys(s) for s in estate.shapes):
         return _on_hosts(estate, snapshot, park, survive)
     unbounded = tuple(_hypervisor(h.name, None, h.capabilities) for h in snapshot.hypervisors)
     layout = _layout(_plan(estate, snapshot, unbounded, snapshot.pools), estate, snapshot.pools)
@@ -87,10 +87,11 @@ def bare_metal(
     return layout
 
 
-def _names_hosts(shape: PodShape) -> bool:
+def _keys(shape: PodShape) -> set[str]:
+    """Node labels by whose values a pod's rules count domains."""
     keys = {constraint.topology_key for constraint in shape.spread}
     keys.update(term.topology_key for term in (*shape.affinity, *shape.anti_affinity))
-    return names.HOST in keys
+    return keys
 
 
 def _hypervisor(
@@ -251,7 +252,9 @@ def _least_hosts(estate: Estate, snapshot: Snapshot, park: Park, survive: int) -
         for constraint in shape.spread
         if constraint.topology_key == names.HOST
     )
-    return max(1, enough + survive, *apart)
+    by_zone = any(names.ZONE in _keys(shape) for shape in estate.shapes)
+    zones = len({host.zone for host in park.known}) if by_zone else 1
+    return max(1, enough + survive, zones, *apart)
 
 
 def _templates(pools: Iterable[Pool]) -> Iterator[Pool]:

@@ -285,12 +285,13 @@ def _facts(
     pools: tuple[VMPool, ...], origin: Origin, derived: bool, options: Options
 ) -> Iterator[Fact]:
     told = Origin.ASSUMED if derived else origin
+    source = " (derived from nodes)" if derived and origin is Origin.MEASURED else ""
     for pool in pools:
         name, spec = pool.metadata.name, pool.spec
         size, density, cost = spec.size, spec.density, spec.cost
         changed = options.given("vm_cpu", "vm_memory", "vm_pods") is Origin.GIVEN
         yield Fact(
-            f"size of a VM, pool {name}",
+            f"size of a VM, pool {name}{source}",
             f"{size.cpu.min}-{size.cpu.max} CPUs, {format_bytes(size.memory.min)}-"
             f"{format_bytes(size.memory.max)}, at most {density.pods.max} pods",
             Origin.GIVEN if changed else origin,
