@@ -45,6 +45,12 @@ class NodeRules:
         self._pieces: dict[str, Bools] = {}
         self._takes: tuple[int, int, Bools] | None = None
 
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on."""
+        self._takes = None
+        for name, piece in self._pieces.items():
+            self._pieces[name] = piece[:count]
+
     def selected(self) -> Bools:
         """Node selector, node affinity and volumes match."""
         return self._piece("selected", self.selected_since)
@@ -297,6 +303,11 @@ class Classes:
             for name, _ in known.extended:
                 self._fleet.columns.extended(name)
         return known
+
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on."""
+        for nodes in self._nodes.values():
+            nodes.truncate(count)
 
     def rules(self) -> list[Rules]:
         """All rules known, in the order in which they became known."""

@@ -76,11 +76,9 @@ class Values:
                 self.unique = False
         self.codes = self._all[:count]
 
-    def reset(self, slot: int) -> None:
-        """Reads the value of one VM again."""
-        value = self._get(slot)
-        self._all[slot] = ABSENT if value is None else self.code(value)
-        self.full, self.unique = self.full and value is not None, False
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on; values once seen keep their codes."""
+        self.codes = self._all[:count]
 
     def where(self, key: Hashable, test: Callable[[Any], bool], since: int = 0) -> Bools:
         """VMs from slot ``since`` on whose value passes a test (None: it has no value).
@@ -200,17 +198,23 @@ class Columns:
         self._view()
         return slot
 
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on."""
+        self.count = count
+        for array in self._store.values():
+            array[count:] = 0
+        self.takes_version += 1
+        self.open_version += 1
+        self._view()
+        for column in (*self.labels.values(), *self._others):
+            column.truncate(count)
+
     def extend_values(self) -> None:
         """Takes newly opened VMs into the columns of values."""
         for column in self.labels.values():
             column.extend()
         for column in self._others:
             column.extend()
-
-    def reset_values(self, slot: int) -> None:
-        """Reads the values of one VM again."""
-        for column in (*self.labels.values(), *self._others):
-            column.reset(slot)
 
     def _view(self) -> None:
         for name, array in self._store.items():

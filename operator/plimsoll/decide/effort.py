@@ -3,6 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+from plimsoll.decide.fleet import Bin
+
+_TURNS: Final = 64
+"""VMs that come up again in one plan although nothing changed about them."""
+
+
+class Memory:
+    """Which VMs could not go, from one plan to the next."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, tuple[int, int]] = {}
+        """By VM: its epoch then, and in which plan."""
+        self._plan = 0
+
+    def begin(self, free: list[Bin]) -> list[Bin]:
+        """Of VMs that may go, those to be tried in this plan."""
+        self._plan += 1
+        again = [b for b in free if self._failed.get(b.name, (-1, 0))[0] == b.epoch]
+        if len(again) <= _TURNS:
+            return free
+        again.sort(key=lambda target: self._failed[target.name][1])
+        left_out = {target.name for target in again[_TURNS:]}
+        return [target for target in free if target.name not in left_out]
+
+    def failed(self, target: Bin) -> None:
+        """Its containers have no other places, or it is not worth it."""
+        self._failed[target.name] = (target.epoch, self._plan)
 
 
 class Effort:
@@ -12,9 +41,16 @@ class Effort:
     done in time also says when time is up: whoever decides has no clock.
     """
 
-    def __init__(self, pods: int, out_of_time: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        pods: int,
+        out_of_time: Callable[[], bool] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self._left = pods
         self._out_of_time = out_of_time
+        self.memory = memory
+        """What plans before this one tried in vain; None: nothing is remembered."""
 
     def spend(self, pods: int) -> None:
         """So many more pods were tried."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import log2
 from typing import Any
 
 import msgspec
@@ -93,6 +94,8 @@ class Bin:
     """Pods whose requests this plan changes: what they take instead of their shape's."""
     terminating: set[str] = field(default_factory=set)
     """Those of its pods that are on their way out."""
+    epoch: int = 0
+    """Grows with every change of the VM or its pods in the snapshot."""
     line_cpu: int = 0
     """Requests that its load line allows."""
     line_memory: int = 0
@@ -112,7 +115,7 @@ class Bin:
     @property
     def leaving(self) -> bool:
         """Its VM is being emptied or deleted."""
-        return self.vm is not None and (self.vm.retiring or self.vm.phase in LEAVING)
+        return self.vm is not None and is_leaving(self.vm)
 
     @property
     def size(self) -> Size:
@@ -202,8 +205,8 @@ class Fleet:
             lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
         )
         self.topology = Topology(snapshot.namespaces, self.columns)
-        self.memory_per_cpu = _memory_per_cpu(snapshot)
-        """Bytes for each CPU that its pods ask for, all in all; never 0."""
+        self.memory_per_cpu = memory_per_cpu(snapshot)
+        """Bytes for each CPU that its pods ask for, roughly; never 0."""
         self.ports = Ports()
         self.classes = Classes(self)
         self.bins: dict[str, Bin] = {}
@@ -211,6 +214,12 @@ class Fleet:
         """Of all VMs, those to be launched and those to be retired included."""
         self.pods = {pod.key: pod for pod in snapshot.pods}
         """The snapshot's pods, wherever they are."""
+        self.unbound = {pod.key: pod for pod in snapshot.pods if pod.node is None}
+        """Those that have no node yet."""
+        self.priorities = Counter(
+            pod.shape.priority for pod in snapshot.pods if pod.node is not None and not pod.daemon
+        )
+        """Number of those that have one, DaemonSet pods left out, by priority."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
         self.census = {name: Census() for name in self.pools}
@@ -337,6 +346,67 @@ class Fleet:
     def pods_of(self, target: Bin) -> list[Pod]:
         """The snapshot's pods in a bin, by key."""
         return [self.pods[key] for key in sorted(target.pods) if key in self.pods]
+
+    # ----- from one plan to the next
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Forgets what was remembered for one plan only; the next is about this snapshot."""
+        self.snapshot = snapshot
+        self.touched = []
+        self.standing = {}
+        self.kept_promises = None
+
+    def enter(self, pod: Pod) -> None:
+        """Takes in a pod that is new in the snapshot."""
+        self.pods[pod.key] = pod
+        if pod.node is None:
+            self.unbound[pod.key] = pod
+            return
+        if not pod.daemon:
+            self.priorities[pod.shape.priority] += 1
+        target = self.bins.get(pod.node)
+        if target is not None:
+            target.epoch += 1
+            self.put(pod.key, pod.shape, target, pod.terminating)
+
+    def leave(self, pod: Pod) -> None:
+        """Drops a pod that is in the snapshot no more."""
+        del self.pods[pod.key]
+        if pod.node is None:
+            del self.unbound[pod.key]
+            return
+        if not pod.daemon:
+            self.priorities[pod.shape.priority] -= 1
+        if pod.key in self.where:
+            self.take(pod.key).epoch += 1
+
+    def change(self, before: Vm, after: Vm) -> bool:
+        """Takes in what changed of a VM; False: more than can be taken in, it must be made anew."""
+        target = self.bins[before.name]
+        same = ("uid", "pool", "hypervisor", "host", "zone", "cpu", "memory", "labels", "taints")
+        if any(getattr(before, name) != getattr(after, name) for name in same):
+            return False
+        if target.leaving != is_leaving(after):
+            return False
+        target.vm = after
+        target.epoch += 1
+        target.allocatable_cpu = after.allocatable.cpu
+        target.allocatable_memory = after.allocatable.memory
+        target.extended = after.allocatable.extended
+        target.max_pods = after.max_pods
+        target.berths_max = _berths_max(after, target.pool)
+        target.draw_line()
+        self.set_accepts(target, _accepts(after, target.pool))
+        self.version += 1
+        self._show(target)
+        return True
+
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on: they were of VMs that only a plan had."""
+        del self.by_slot[count:]
+        self.columns.truncate(count)
+        self.topology.truncate(count)
+        self.classes.truncate(count)
 
     # ----- trying out
 
@@ -535,8 +605,6 @@ class Fleet:
 
     def _add_existing(self, vm: Vm) -> None:
         pool = self.pools.get(vm.pool) if vm.pool is not None else None
-        # A VM on its way whose pool is gone is on nobody's way: it is not counted on.
-        usable = vm.ready or (vm.phase in IN_FLIGHT and pool is not None)
         density = pool.spec.density if pool is not None else None
         self.open(
             Bin(
@@ -556,19 +624,35 @@ class Fleet:
                 max_pods=vm.max_pods,
                 berths_max=_berths_max(vm, pool),
                 line_percent=density.load_line_percent if density is not None else 100,
-                accepts=usable
-                and vm.schedulable
-                and not vm.retiring
-                and vm.phase not in LEAVING
-                and not vm.lost,
+                accepts=_accepts(vm, pool),
             )
         )
 
 
-def _memory_per_cpu(snapshot: Snapshot) -> float:
-    cpu = sum(pod.shape.requests.cpu for pod in snapshot.pods)
-    memory = sum(pod.shape.requests.memory for pod in snapshot.pods)
-    return memory / cpu * 1000 if cpu and memory else _USUAL_MEMORY_PER_CPU
+def _accepts(vm: Vm, pool: Pool | None) -> bool:
+    # A VM on its way whose pool is gone is on nobody's way: it is not counted on.
+    usable = vm.ready or (vm.phase in IN_FLIGHT and pool is not None)
+    return usable and vm.schedulable and not is_leaving(vm) and not vm.lost
+
+
+def is_leaving(vm: Vm) -> bool:
+    """Whether the VM is being emptied or deleted."""
+    return vm.retiring or vm.phase in LEAVING
+
+
+def memory_per_cpu(snapshot: Snapshot) -> float:
+    """Bytes for each CPU that the pods ask for, to a twelfth of an octave.
+
+    Rough, so that it stays what it is while a few pods come and go.
+    """
+    cpu = memory = 0
+    for pod in snapshot.pods:
+        requests = pod.shape.requests
+        cpu += requests.cpu
+        memory += requests.memory
+    if not cpu or not memory:
+        return _USUAL_MEMORY_PER_CPU
+    return float(2 ** (round(log2(memory / cpu * 1000) * 12) / 12))
 
 
 _USUAL_MEMORY_PER_CPU = 4.0 * 1024**3

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
@@ -49,15 +50,17 @@ def plan(snapshot: Snapshot, now: float, out_of_time: Callable[[], bool] | None 
     Pure and deterministic: equal snapshots and times give equal plans. ``out_of_time``
     bounds the search for what can be given back; it ends with what it found so far.
     """
-    return _Planner(snapshot, now, Effort(EFFORT, out_of_time)).plan()
+    return Planner(Fleet(snapshot), now, Effort(EFFORT, out_of_time)).plan()
 
 
-class _Planner:
-    def __init__(self, snapshot: Snapshot, now: float, effort: Effort) -> None:
-        self._snapshot = snapshot
+class Planner:
+    """Works one plan out on a fleet."""
+
+    def __init__(self, fleet: Fleet, now: float, effort: Effort) -> None:
+        self._snapshot = snapshot = fleet.snapshot
         self._now = now
         self._effort = effort
-        self._fleet = Fleet(snapshot)
+        self._fleet = fleet
         self._before = cost.of_fleet(self._fleet)
         self._placer = Placer(self._fleet, Filters(self._fleet), now)
         self._roster = Roster(snapshot, self._fleet)
@@ -65,6 +68,7 @@ class _Planner:
         self._unplaced: dict[str, Unplaced] = {}
 
     def plan(self) -> Plan:
+        """The plan; the fleet is then as it will be when the plan is carried out."""
         self._fill_pools()
         replicas = self._place_pods()
         self._place_driven()
@@ -118,16 +122,17 @@ class _Planner:
         """
         displaced: list[tuple[Pod, Bin]] = []
         pending: list[Pod] = []
-        for pod in self._snapshot.pods:
-            if pod.terminating or pod.daemon or pod.gated:
-                continue
-            home = self._fleet.where.get(pod.key)
-            if home is None:
-                if pod.node is None:
-                    pending.append(pod)
-            elif (self._fleet.bins[home].leaving and not pod.held) or self._driven_away(pod):
-                displaced.append((pod, self._fleet.bins[home]))
-        pending = [pod for pod in pending if not self._is_nominated(pod)]
+        for pod in sorted(self._fleet.unbound.values(), key=attrgetter("key")):
+            if not (pod.terminating or pod.daemon or pod.gated or self._is_nominated(pod)):
+                pending.append(pod)
+        for target in self._fleet.by_slot:
+            if target.leaving or any(taint.effect == "NoExecute" for taint in target.taints):
+                displaced += [
+                    (pod, target)
+                    for pod in self._fleet.pods_of(target)
+                    if not (pod.terminating or pod.daemon)
+                    and ((target.leaving and not pod.held) or self._driven_away(pod))
+                ]
         for pod, home_bin in sorted(displaced, key=lambda item: self._order(item[0])):
             shape = home_bin.pods[pod.key]
             self._fleet.take(pod.key)
@@ -264,9 +269,7 @@ class _Planner:
         The scheduler sees all new VMs at once and takes pods in an order of its own, so
         a place must be right with every other pod and VM there, not only with earlier ones.
         """
-        pending = {
-            pod.key: pod for pod in self._snapshot.pods if pod.node is None and not pod.terminating
-        }
+        pending = self._fleet.unbound
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
             unsettled = tuple(k for k in self._placer.filters.unsettled() if k in pending)

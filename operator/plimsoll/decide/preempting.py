@@ -80,14 +80,7 @@ class Preempting:
         self._fleet = fleet
         self._filters = filters
         self._lower: dict[int, _Lower] = {}
-        self._lowest = min(
-            (
-                pod.shape.priority
-                for pod in fleet.snapshot.pods
-                if pod.node is not None and not pod.daemon
-            ),
-            default=None,
-        )
+        self._lowest = min((p for p, n in fleet.priorities.items() if n), default=None)
         self.driven: list[Driven] = []
         """Pods that lost their places and have no new ones yet."""
 

@@ -48,6 +48,9 @@ class Retiring:
         """VMs of these pools to be retired, those that must wait among them."""
         pools = list(pools)
         free, refused = self._candidates(pools)
+        memory = self._effort.memory
+        if memory is not None:
+            free = memory.begin(free)
         found = self._best_of_orders(free)
         for pool in pools:
             found += self._replace(pool)
@@ -115,6 +118,8 @@ class Retiring:
                 emptied = self._try([target])
                 if emptied is not None:
                     found.append(emptied)
+                elif self._effort.memory is not None:
+                    self._effort.memory.failed(target)
             if len(fuller) == len(waiting):
                 break
             waiting = sorted(fuller, key=order)

@@ -109,6 +109,11 @@ class Counter:
             at[slot] += number
             self._at = (self.version, count, at)
 
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on."""
+        if self._at is not None and self._at[1] > count:
+            self._at = None
+
     def cover(self) -> None:
         """Makes room for domains seen since."""
         if len(self.counts) < self.column.size:
@@ -178,6 +183,13 @@ class Spread(Counter):
         if known < self._columns.count:
             self._eligible = np.concatenate([self._eligible, self._eligible_since(known)])
         return self._eligible
+
+    def truncate(self, count: int) -> None:
+        super().truncate(count)
+        self.carriers.truncate(count)
+        self._eligible = self._eligible[:count]
+        self._allowed.clear()
+        self._broken = None
 
     def domains(self) -> tuple[Bools, Ints, bool]:
         """Which domains have an eligible node, their codes, and whether all domains have."""
@@ -337,6 +349,12 @@ class Topology:
                 for slot, number in pods.staying.items():
                     known.add(slot, number)
         return known
+
+    def truncate(self, count: int) -> None:
+        """Forgets the slots from ``count`` on; no pods are there any more."""
+        for counters in (self._counters, self._spreads, self._avoiders):
+            for counter in counters.values():
+                counter.truncate(count)
 
     def avoider(self, selections: Selections, key: str) -> Counter:
         """Placed pods that keep away whom the selections select, by domain."""

@@ -88,10 +88,8 @@ def launch_moves(placer: Placer, loading: Loading) -> list[Move]:
 
 def placements(fleet: Fleet, roster: Roster) -> dict[str, str]:
     """Pod key -> VM name, of every pod that has or gets a place, new replicas included."""
-    pods = {pod.key for pod in fleet.snapshot.pods}
-    for workload in fleet.snapshot.workloads:
-        pods.update(roster.added(workload))
-    return {key: name for key, name in sorted(fleet.where.items()) if key in pods}
+    # DaemonSet pods of new VMs are no pods of the snapshot.
+    return {key: name for key, name in fleet.where.items() if "/" in key}
 
 
 def planned_vms(fleet: Fleet) -> tuple[PlannedVm, ...]:
