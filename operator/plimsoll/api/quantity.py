@@ -47,6 +47,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+# A cluster's quantities repeat a great deal: each distinct text is read once.
+@lru_cache(maxsize=4096)
 def _exact(text: str) -> Fraction:
     match = _QUANTITY.fullmatch(text) if len(text) <= LONGEST else None
     if match is None:
@@ -71,7 +73,6 @@ def round_up(value: Fraction) -> int:
     return -(-value.numerator // value.denominator)
 
 
-# A cluster's quantities repeat a great deal: each distinct text is read once.
 @lru_cache(maxsize=4096)
 def _scaled(text: str, units: int) -> int:
     exact = _exact(text)

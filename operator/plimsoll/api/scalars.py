@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -117,12 +118,17 @@ class _Quantity:
     def _parse(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise broken_rules(_INTEGER_OR_STRING)
-        try:
-            exact = quantity.parse_exact(value)
-        except quantity.QuantityError:
-            raise broken_rules(WELL_FORMED) from None
-        require(exact, self.rules)
-        return quantity.round_up(exact * self.parts)
+        return _amount(value, self.parts, self.rules)
+
+
+@lru_cache(maxsize=4096)
+def _amount(value: int | str, parts: int, rules: tuple[Rule, ...]) -> int:
+    try:
+        exact = quantity.parse_exact(value)
+    except quantity.QuantityError:
+        raise broken_rules(WELL_FORMED) from None
+    require(exact, rules)
+    return quantity.round_up(exact * parts)
 
 
 Milli = Annotated[int, _Quantity(1000, quantity.format_milli, (WELL_FORMED, NOT_NEGATIVE, FITS))]

@@ -10,6 +10,14 @@ def rfc3339(when: float) -> str:
     return datetime.fromtimestamp(int(when), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def is_rfc3339(text: str) -> bool:
+    """Whether the text is a time that ``parse_rfc3339`` can read."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def parse_rfc3339(text: str) -> float:
     """Seconds since the epoch.
 

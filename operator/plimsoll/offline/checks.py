@@ -16,9 +16,9 @@ import msgspec
 from plimsoll.api import ContainerWorkload, Hypervisor, VMNode, VMPool
 from plimsoll.api.base import ObjectMeta
 from plimsoll.api.quantity import QuantityError, parse_bytes, parse_milli
-from plimsoll.api.timestamp import parse_rfc3339
+from plimsoll.api.timestamp import is_rfc3339
 from plimsoll.world import wire
-from plimsoll.world.identity import spec_identity
+from plimsoll.world.likeness import Alike
 
 Own = Hypervisor | VMPool | VMNode | ContainerWorkload
 
@@ -28,7 +28,6 @@ _SELECTOR_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"}
 _NODE_OPERATORS: Final = _SELECTOR_OPERATORS | {"Gt", "Lt"}
 _TOLERATION_OPERATORS: Final = frozenset({"", "Exists", "Equal", "Gt", "Lt"})
 _EFFECTS: Final = frozenset({"NoSchedule", "PreferNoSchedule", "NoExecute"})
-_MOST_KEPT: Final = 10_000
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -37,7 +36,7 @@ class Checker:
 
     def __init__(self) -> None:
         self._good: set[bytes] = set()
-        self._alike: dict[tuple[int, ...], wire.PodSpec] = {}
+        self._alike: Alike[bool] = Alike()
 
     def check(self, value: wire.Object | Own) -> list[Finding]:
         """Everything that is wrong with an object."""
@@ -45,21 +44,17 @@ class Checker:
         if isinstance(value, wire.Pod) and self._known_good(value.spec):
             # Most objects are pods, and most pods are like one before.
             created = meta.creation_timestamp
-            if meta.name and not meta.deletion_timestamp and (not created or _is_moment(created)):
+            if meta.name and not meta.deletion_timestamp and (not created or is_rfc3339(created)):
                 return []
         return [*_meta(meta), *self._content(value)]
 
     def _known_good(self, spec: wire.PodSpec) -> bool:
         """Whether nothing is wrong with a spec made of these very parts."""
-        identity = spec_identity(spec)
-        if identity in self._alike:
+        if self._alike.find(spec):
             return True
         if any(self._pod_spec(spec, "")):
             return False
-        if len(self._alike) >= _MOST_KEPT:
-            self._alike.clear()
-        # Kept, so that no other part comes to have one of these identities.
-        self._alike[identity] = spec
+        self._alike.keep(True, spec)
         return True
 
     def _content(self, value: wire.Object | Own) -> Iterator[Finding]:
@@ -122,16 +117,8 @@ def _meta(meta: wire.Meta | ObjectMeta) -> Iterator[Finding]:
 
 
 def _moment(text: str | None, path: str) -> Iterator[Finding]:
-    if text and not _is_moment(text):
+    if text and not is_rfc3339(text):
         yield path, f"{text!r} is not a moment", "write it like 2026-01-31T12:00:00Z"
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        parse_rfc3339(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _node(node: wire.Node) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import count, islice
 from typing import Final
 
@@ -16,7 +17,7 @@ from plimsoll.offline.decoding import DecodingError, Misfit, decode
 from plimsoll.world import wire
 from plimsoll.world.assemble import daemon_template
 from plimsoll.world.objects import Objects
-from plimsoll.world.owners import Index, controller_of, scaled_by
+from plimsoll.world.owners import Index, Kin, controller_of, kin_of, scaled_by_kin
 from plimsoll.world.pods import FINISHED
 
 _POD_NAME: Final = "statefulset.kubernetes.io/pod-name"
@@ -92,18 +93,23 @@ class _Expansion:
     def __init__(self, cluster: Objects) -> None:
         self._index = Index(cluster)
         self._deployments = {(d.metadata.namespace, d.metadata.name) for d in cluster.deployments}
-        self._names = {(p.metadata.namespace, p.metadata.name) for p in cluster.pods}
-        self._live: defaultdict[_Owner, list[wire.Pod]] = defaultdict(list)
+        self._pods = cluster.pods
+        alike: defaultdict[Kin, list[wire.Pod]] = defaultdict(list)
         for pod in cluster.pods:
-            meta = pod.metadata
-            if pod.status.phase in FINISHED or meta.deletion_timestamp is not None:
-                continue
-            owner = controller_of(meta.owner_references)
-            if owner is not None:
-                self._live[meta.namespace, owner.kind, owner.name].append(pod)
-                scaled = scaled_by(pod, self._index)
-                if scaled is not None and scaled[1] != owner.kind:
-                    self._live[scaled].append(pod)
+            if pod.status.phase not in FINISHED and pod.metadata.deletion_timestamp is None:
+                alike[kin_of(pod)].append(pod)
+        self._live: defaultdict[_Owner, list[wire.Pod]] = defaultdict(list)
+        for kin, pods in alike.items():
+            if kin.kind:
+                self._live[kin.namespace, kin.kind, kin.name] += pods
+                scaled = scaled_by_kin(kin, self._index)
+                if scaled is not None and scaled[1] != kin.kind:
+                    self._live[scaled] += pods
+
+    @cached_property
+    def _names(self) -> set[tuple[str, str]]:
+        # Of a cluster that runs well, no pod is missing, and nobody asks.
+        return {(p.metadata.namespace, p.metadata.name) for p in self._pods}
 
     def missing(self, controller: wire.Controller) -> Iterator[wire.Pod]:
         """Pods that a controller lacks until it has as many as it wants."""

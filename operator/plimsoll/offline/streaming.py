@@ -17,7 +17,7 @@ import msgspec
 
 from plimsoll.world.podreader import Head
 
-PIECE: Final = 2**22
+PIECE: Final = 2**20
 """Bytes of a piece. Files that are smaller are read as a whole."""
 
 _LIST: Final = re.compile(
@@ -83,21 +83,23 @@ class Rest:
 def pieces(file: BinaryIO, size: int = PIECE) -> Iterator[Piece | Rest]:
     """The pieces of a file with one large list, then the rest.
 
-    Of any other file, the rest is the whole.
+    Of any other file, the rest is the whole. All pieces stand in the same place in memory: the
+    text of one is gone as soon as the next is asked for.
     """
-    begin = bytearray(size)
-    filled = _fill(file, begin, 0)
-    match = _LIST.match(begin) if filled == size else None
+    text = bytearray(size)
+    filled = _fill(file, text, 0)
+    match = _LIST.match(text) if filled == size else None
     if match is None:
-        yield Rest(bytes(begin[:filled]) + file.read())
+        yield Rest(bytes(text[:filled]) + file.read())
         return
-    head, cut = bytes(begin[: match.start("opening")]), b"}," + match["opening"]
+    head, cut = bytes(text[: match.start("opening")]), b"}," + match["opening"]
     implied = _implied(head)
-    left, first, left_out = bytes(begin[len(head) :]), 0, 0
+    left, first, left_out = bytes(text[len(head) :]), 0, 0
     more = True
     while more and len(left) <= _LARGEST * size:
+        if 2 * len(left) > len(text):
+            text = bytearray(2 * len(text))
         # The text gets the brackets of a list: one before it, one in the place of a comma.
-        text = bytearray(1 + len(left) + size)
         text[: 1 + len(left)] = b"[" + left
         filled = _fill(file, text, 1 + len(left))
         more = filled == len(text)

@@ -137,7 +137,7 @@ def workload_of(pod: wire.Pod, index: Index) -> str | None:
 
 def workload_of_kin(kin: Kin, index: Index) -> str | None:
     """The same of all pods with that in common."""
-    target = _scaled_by(kin, index)
+    target = scaled_by_kin(kin, index)
     if target is None:
         target = kin.namespace, "Deployment", kin.workload_label
     return index.holder(target)
@@ -145,10 +145,11 @@ def workload_of_kin(kin: Kin, index: Index) -> str | None:
 
 def scaled_by(pod: wire.Pod, index: Index) -> Target | None:
     """The Deployment or StatefulSet that made the pod; None for any other pod."""
-    return _scaled_by(kin_of(pod), index)
+    return scaled_by_kin(kin_of(pod), index)
 
 
-def _scaled_by(kin: Kin, index: Index) -> Target | None:
+def scaled_by_kin(kin: Kin, index: Index) -> Target | None:
+    """The Deployment or StatefulSet that made such pods."""
     if kin.kind in ("Deployment", "StatefulSet"):
         return kin.namespace, kin.kind, kin.name
     if kin.kind == "ReplicaSet":

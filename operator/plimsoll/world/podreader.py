@@ -170,9 +170,14 @@ class PodReader:
 
     def _spec_of(self, raw: bytes, siblings: _Siblings) -> wire.PodSpec:
         for template in siblings.templates:
-            node = template.node_of(raw)
-            if node is not None and (not node or self._node(node)):
-                return _bound(template.spec, self._node(node)) if node else template.spec
+            found = template.node_of(raw)
+            if found is None:
+                continue
+            if not found:
+                return template.spec
+            node = self._nodes.get(found) or self._node(found)
+            if node:
+                return msgspec.structs.replace(template.spec, node_name=node)
         known = self._by_text.get(raw)
         if known is not None:
             return known
@@ -189,10 +194,7 @@ class PodReader:
 
     def _node(self, raw: bytes) -> str:
         """The name of a node; empty: the text is no plain name."""
-        known = self._nodes.get(raw)
-        if known is None and _NODE.fullmatch(raw):
-            known = self._nodes.share(raw, raw.decode())
-        return known or ""
+        return self._nodes.share(raw, raw.decode()) if _NODE.fullmatch(raw) else ""
 
     def _common(self, spec: wire.PodSpec) -> wire.PodSpec:
         """The spec, made of the parts of one that is the same but for node and volumes."""
@@ -286,10 +288,6 @@ class _Template:
                 return None
             at = end + len(piece)
         return node if at == len(raw) else None
-
-
-def _bound(spec: wire.PodSpec, node: str) -> wire.PodSpec:
-    return msgspec.structs.replace(spec, node_name=node)
 
 
 def _filled(pieces: list[bytes], is_node: list[bool], node: bytes, volume: bytes) -> bytes:

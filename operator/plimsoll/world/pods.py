@@ -11,7 +11,7 @@ from plimsoll.api import labels as names
 from plimsoll.api.quantity import QuantityError
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.world import snapshot
-from plimsoll.world.identity import pod_identity
+from plimsoll.world.likeness import Alike
 from plimsoll.world.requests import container_requests, resize_infeasible, resources
 from plimsoll.world.shapes import Shapes
 from plimsoll.world.volumes import has_claims
@@ -20,7 +20,6 @@ from plimsoll.world.wire import ContainerSpec, Pod, PodSpec
 FINISHED: Final = frozenset({"Succeeded", "Failed"})
 """Phases of pods that take nothing from their node any more."""
 
-_MOST_KEPT: Final = 10_000
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _SAFE_VOLUMES: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
@@ -62,7 +61,7 @@ class PodMaker:
 
     def __init__(self, shapes: Shapes) -> None:
         self._shapes = shapes
-        self._alike: dict[object, tuple[snapshot.Pod, Pod]] = {}
+        self._alike: Alike[snapshot.Pod] = Alike()
 
     def forget(self) -> None:
         """Forgets all that was worked out."""
@@ -74,22 +73,32 @@ class PodMaker:
         if has_claims(spec.volumes):
             # Where its volumes can be reached is its own affair.
             return pod_of(pod, self._shapes, workload, container)
-        node = spec.node_name or None
-        identity = meta.namespace, workload, container, node is None, pod_identity(pod)
-        known = self._alike.get(identity)
+        node, status = spec.node_name or None, pod.status
+        parts = (
+            meta.labels,
+            meta.annotations,
+            meta.owner_references,
+            status.conditions,
+            status.container_statuses,
+            status.init_container_statuses,
+            status.resources,
+            status.allocated_resources,
+            node is None,
+            meta.namespace,
+            workload,
+            container,
+        )
+        known = self._alike.find(spec, *parts)
         if known is None:
-            if len(self._alike) >= _MOST_KEPT:
-                self._alike.clear()
             made = pod_of(pod, self._shapes, workload, container)
-            # The pod is kept, so that no other part comes to have one of these identities.
-            self._alike[identity] = made, pod
+            self._alike.keep(made, spec, *parts)
             return made
         return msgspec.structs.replace(
-            known[0],
+            known,
             name=meta.name,
             uid=meta.uid,
             node=node,
-            nominated=(node is None and pod.status.nominated_node_name) or None,
+            nominated=(node is None and status.nominated_node_name) or None,
             terminating=meta.deletion_timestamp is not None,
             created=parse_rfc3339(meta.creation_timestamp) if meta.creation_timestamp else 0.0,
         )
