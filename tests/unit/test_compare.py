@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from plimsoll.compare.estate import Container
 from plimsoll.compare.figures import Figures
 from plimsoll.compare.hosts import HostSize, Park, pack
 from plimsoll.compare.layout import Layout, Machine, Way
-from plimsoll.compare.spreading import spread
+from plimsoll.compare.rows import rows
+from plimsoll.compare.spreading import part_hosts, spread
 from plimsoll.offline.files import load
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import LabelSelector, PodAffinityTerm
@@ -312,7 +313,7 @@ def test_spreading_keeps_to_load_lines_and_rules(seed: int) -> None:
     rnd = random.Random(seed)
     spec = pool(density={"loadLinePercent": 80, "pods": {"min": 1, "max": 9}}).spec
     line_cpu, line_memory = 7800 * 80 // 100, (32 * GIB - 512 * MIB) * 80 // 100
-    machines = [Machine(f"vm-{n}", 8000, 32 * GIB, "web") for n in range(8)]
+    machines = [Machine(f"vm-{n}", 8000, 32 * GIB, "web", host=f"host-{n % 3}") for n in range(8)]
     layout, containers = Layout(PLIMSOLL, machines, {}), []
     free: list[list[int]] = [[line_cpu, line_memory, 9] for _ in machines]
     for number in range(80):
@@ -333,6 +334,10 @@ def test_spreading_keeps_to_load_lines_and_rules(seed: int) -> None:
             layout.placed[f"default/{number}"] = at
     before = _alone(layout, containers)
     spread(layout, containers, {"web": spec}, {"web": Resources()})
+    assert _alone(layout, containers) <= before
+    by_host = _alone(layout, containers, by_host=True)
+    part_hosts(layout, containers, {"web": spec}, {"web": Resources()})
+    assert _alone(layout, containers, by_host=True) <= by_host
     used: defaultdict[int, list[Container]] = defaultdict(list)
     for container in containers:
         used[layout.placed[container.key]].append(container)
@@ -340,14 +345,14 @@ def test_spreading_keeps_to_load_lines_and_rules(seed: int) -> None:
         assert sum(c.requests.cpu for c in inside) <= line_cpu
         assert sum(c.requests.memory for c in inside) <= line_memory
         assert len(inside) <= 9
-    assert _alone(layout, containers) <= before
 
 
-def _alone(layout: Layout, containers: list[Container]) -> int:
-    """Workloads of several replicas that run in one machine alone."""
-    where: defaultdict[str, list[int]] = defaultdict(list)
+def _alone(layout: Layout, containers: list[Container], *, by_host: bool = False) -> int:
+    """Workloads of several replicas that run in one machine, or on one host, alone."""
+    where: defaultdict[str, list[str]] = defaultdict(list)
     for container in containers:
-        where[container.workload].append(layout.placed[container.key])
+        machine = layout.machines[layout.placed[container.key]]
+        where[container.workload].append(machine.host if by_host else machine.name)
     return sum(1 for some in where.values() if len(some) > 1 and len(set(some)) == 1)
 
 
@@ -705,6 +710,14 @@ def test_equal_dumps_give_equal_bytes_whatever_their_order(tmp_path: Path) -> No
         )
         pages.append(html.read_bytes())
     assert pages[0] == pages[1]
+
+
+def test_the_guide_names_every_option_and_every_row() -> None:
+    guide = (DATA.parent.parent / "docs" / "guides" / "compare.md").read_text()
+    for option in fields(Options):
+        assert f"`--{option.name.replace('_', '-')}" in guide
+    for row in rows(sample(vm_host_licence=1000)):
+        assert row.label in guide
 
 
 # The page

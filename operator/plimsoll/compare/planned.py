@@ -26,7 +26,7 @@ from plimsoll.compare.assumptions import Options
 from plimsoll.compare.estate import Container, Estate
 from plimsoll.compare.hosts import HostSize, Park, pack
 from plimsoll.compare.layout import HostUse, Layout, Machine, Way
-from plimsoll.compare.spreading import spread
+from plimsoll.compare.spreading import part_hosts, spread
 from plimsoll.decide.plan import Plan, Reason
 from plimsoll.decide.planner import plan
 from plimsoll.decide.selectors import node_selector_matches, untolerated
@@ -55,7 +55,15 @@ def planned(estate: Estate, snapshot: Snapshot, park: Park) -> Layout:
     """
     survive = max((pool.spec.survive.hosts for pool in snapshot.pools), default=0)
     if park.known or survive or any(names.HOST in _keys(s) for s in estate.shapes):
-        return _on_hosts(estate, snapshot, park, survive)
+        layout = _on_hosts(estate, snapshot, park, survive)
+    else:
+        layout = _packed(estate, snapshot, park)
+    part_hosts(layout, estate.containers, *_by_pool(snapshot.pools))
+    return layout
+
+
+def _packed(estate: Estate, snapshot: Snapshot, park: Park) -> Layout:
+    """On VMs that are packed on hosts afterwards."""
     unbounded = tuple(_hypervisor(h.name, None, h.capabilities) for h in snapshot.hypervisors)
     layout = _layout(_plan(estate, snapshot, unbounded, snapshot.pools), estate, snapshot.pools)
     pack(layout, {c.key: c.workload for c in estate.containers}, park, 0)
@@ -136,7 +144,6 @@ def _layout(
     found: Plan, estate: Estate, pools: tuple[Pool, ...], way: Way = Way.PLIMSOLL
 ) -> Layout:
     """The VMs that a plan launches, and what it places in them."""
-    by_name = {pool.name: pool for pool in pools}
     vms = sorted((m.vm for m in found.moves if m.vm is not None), key=lambda vm: _natural(vm.name))
     numbers = {vm.name: number for number, vm in enumerate(vms)}
     layout = Layout(
@@ -149,11 +156,11 @@ def _layout(
         },
         {u.pod: f"{u.reason.value}: {'; '.join(u.why.values())}" for u in found.unplaced},
     )
-    daemons = {name: _daemons(pool) for name, pool in by_name.items()}
+    specs, daemons = _by_pool(pools)
     for machine in layout.machines:
         layout.daemon_cpu += daemons[machine.pool].cpu
         layout.daemon_memory += daemons[machine.pool].memory
-    spread(layout, estate.containers, {name: p.spec for name, p in by_name.items()}, daemons)
+    spread(layout, estate.containers, specs, daemons)
     layout.notes += [
         f"Pool {name} does not keep its survival promise: {broken}"
         for name, broken in sorted(found.survival.items())
@@ -164,6 +171,14 @@ def _layout(
 def _natural(name: str) -> tuple[str, int]:
     pool, _, number = name.rpartition("-")
     return pool, int(number) if number.isdigit() else 0
+
+
+def _by_pool(
+    pools: Iterable[Pool],
+) -> tuple[dict[str, VMPoolSpec], dict[str, Resources]]:
+    """Specs, and what DaemonSet pods request on each VM, by pool."""
+    pools = tuple(pools)
+    return {p.name: p.spec for p in pools}, {p.name: _daemons(p) for p in pools}
 
 
 def _daemons(pool: Pool) -> Resources:

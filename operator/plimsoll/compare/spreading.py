@@ -10,14 +10,14 @@ machines of their pool in that spirit. No machine gets more than its load line a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from plimsoll.api import labels as names
 from plimsoll.api.vmpool import VMPoolSpec
 from plimsoll.compare.estate import Container
-from plimsoll.compare.layout import Layout
+from plimsoll.compare.layout import Layout, Machine
 from plimsoll.decide.selectors import selector_matches
 from plimsoll.decide.sizes import Ints, Sizes
 from plimsoll.world.snapshot import PodShape, Resources
@@ -38,6 +38,34 @@ def spread(
     ``specs`` and ``daemons`` (what its DaemonSet pods request on each machine, and how many
     they are in ``extended["pods"]``) are by the pool that the machines name.
     """
+    for room, free in _rooms(layout, containers, specs, daemons):
+        alike: defaultdict[tuple[str, str], list[Container]] = defaultdict(list)
+        for container in free:
+            alike[container.workload, container.shape.key].append(container)
+        # Many replicas first, then large ones: they have the least choice.
+        for _, replicas in sorted(alike.items(), key=lambda item: (*_rank(item[1]), item[0])):
+            room.spread(replicas)
+        _Exchange(room, free, lambda machine: machine.name).part()
+
+
+def part_hosts(
+    layout: Layout,
+    containers: Iterable[Container],
+    specs: Mapping[str, VMPoolSpec],
+    daemons: Mapping[str, Resources],
+) -> None:
+    """Exchanges containers so that fewer workloads run on one host alone; as ``spread``."""
+    for room, free in _rooms(layout, containers, specs, daemons):
+        _Exchange(room, free, lambda machine: machine.host).part()
+
+
+def _rooms(
+    layout: Layout,
+    containers: Iterable[Container],
+    specs: Mapping[str, VMPoolSpec],
+    daemons: Mapping[str, Resources],
+) -> Iterator[tuple[_Room, list[Container]]]:
+    """The machines of each pool, and the containers in them that may move."""
     containers = [c for c in containers if c.key in layout.placed]
     free = _free({c.shape.key: c.shape for c in containers}.values())
     by_pool: defaultdict[str, list[Container]] = defaultdict(list)
@@ -45,14 +73,7 @@ def spread(
         by_pool[layout.machines[layout.placed[container.key]].pool].append(container)
     for pool, mine in sorted(by_pool.items()):
         room = _Room(layout, pool, specs[pool], daemons[pool], mine)
-        alike: defaultdict[tuple[str, str], list[Container]] = defaultdict(list)
-        for container in mine:
-            if container.shape.key in free:
-                alike[container.workload, container.shape.key].append(container)
-        # Many replicas first, then large ones: they have the least choice.
-        for _, replicas in sorted(alike.items(), key=lambda item: (*_rank(item[1]), item[0])):
-            room.spread(replicas)
-        _Exchange(room, [c for some in alike.values() for c in some]).part()
+        yield room, [c for c in mine if c.shape.key in free]
 
 
 def _rank(replicas: list[Container]) -> tuple[int, int, int]:
@@ -74,7 +95,8 @@ class _Room:
         self.placed = layout.placed
         self.numbers = [n for n, m in enumerate(layout.machines) if m.pool == pool]
         self.at = {number: at for at, number in enumerate(self.numbers)}
-        sizes, machines = Sizes.of(spec), [layout.machines[n] for n in self.numbers]
+        self.machines = machines = [layout.machines[n] for n in self.numbers]
+        sizes = Sizes.of(spec)
         line, reserved = spec.density.load_line_percent, spec.density.reserved
         self.cpu_line = _array((m.cpu - reserved.cpu) * line // 100 for m in machines)
         self.memory_line = _array((m.memory - reserved.memory) * line // 100 for m in machines)
@@ -124,9 +146,15 @@ class _Room:
 
 
 class _Exchange:
-    """Parts workloads that still run in one machine alone: two containers change places."""
+    """Parts workloads that run in one domain alone: two containers change places."""
 
-    def __init__(self, room: _Room, containers: list[Container]) -> None:
+    def __init__(
+        self, room: _Room, containers: list[Container], domain: Callable[[Machine], str]
+    ) -> None:
+        """``domain`` is that of a machine: itself, or its host."""
+        names = [domain(machine) for machine in room.machines]
+        known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        self._domains = _array(known[name] for name in names)
         self._room = room
         self._containers = containers
         self._cpu = _array(c.shape.requests.cpu for c in containers)
@@ -139,25 +167,30 @@ class _Exchange:
     def part(self) -> None:
         """Exchanges one replica of each such workload, where a partner is found."""
         for mine in self._of.values():
-            here = int(self._on[mine[0]])
-            if len(mine) > 1 and all(self._on[number] == here for number in mine):
-                partner = self._partner(mine[-1], here)
+            if len(mine) > 1 and len({self._domain(number) for number in mine}) == 1:
+                partner = self._partner(mine[-1])
                 if partner is not None:
                     self._exchange(mine[-1], partner)
 
-    def _partner(self, number: int, here: int) -> int | None:
-        room, cpu, memory = self._room, self._cpu, self._memory
-        more_cpu, more_memory = cpu[number] - cpu, memory[number] - memory
+    def _domain(self, number: int) -> int:
+        return int(self._domains[self._on[number]])
+
+    def _partner(self, number: int) -> int | None:
+        """A container elsewhere that fits here, as this one fits there."""
+        room, here, on = self._room, int(self._on[number]), self._on
+        more_cpu, more_memory = self._cpu[number] - self._cpu, self._memory[number] - self._memory
         fits = (
-            (self._on != here)
+            (self._domains[on] != self._domains[here])
             & (room.cpu[here] - more_cpu <= room.cpu_line[here])
             & (room.memory[here] - more_memory <= room.memory_line[here])
-            & (room.cpu[self._on] + more_cpu <= room.cpu_line[self._on])
-            & (room.memory[self._on] + more_memory <= room.memory_line[self._on])
+            & (room.cpu[on] + more_cpu <= room.cpu_line[on])
+            & (room.memory[on] + more_memory <= room.memory_line[on])
         )
+        domain = self._domain(number)
         for other in fits.nonzero()[0].tolist():
             others = self._of[self._containers[other].workload]
-            if len(others) == 1 or any(self._on[n] != here for n in others if n != other):
+            # It must not come to be alone here in its turn.
+            if len(others) == 1 or any(self._domain(n) != domain for n in others if n != other):
                 return int(other)
         return None
 
