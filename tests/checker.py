@@ -186,12 +186,40 @@ class _Rules:
         self._placed = [(p, self._vms[p.node]) for p in after.pods if p.node in self._vms]
         self._labels: dict[str, dict[str, str]] = after.namespaces
 
-    def broken(self, moved: set[str]) -> Iterator[str]:
-        """What is wrong with the place of each pod that got one."""
-        for pod, vm in self._placed:
-            if pod.key in moved:
-                for rule in self._rules(pod, vm):
-                    yield f"{pod.key} on {vm.name}: {rule}"
+    def broken(self, moved: set[str]) -> list[str]:
+        """What is wrong with the place of each pod that got one.
+
+        What others do later does not undo a place: if all is well in some order, it is well.
+        """
+        everything = self._placed
+        found = self._wrong(everything, moved)
+        if not found:
+            return []
+        self._placed = [(pod, vm) for pod, vm in everything if pod.key not in moved]
+        waiting = sorted(
+            ((pod, vm) for pod, vm in everything if pod.key in moved),
+            # Those first that must be even: others do not mind.
+            key=lambda item: (not item[0].shape.spread, item[0].key),
+        )
+        while waiting:
+            for item in waiting:
+                self._placed.append(item)
+                if not self._wrong([item], moved):
+                    break
+                self._placed.pop()
+            else:
+                break
+            waiting.remove(item)
+        self._placed = everything
+        return self._wrong(waiting, moved) or ([] if not waiting else found)
+
+    def _wrong(self, some: Iterable[tuple[Pod, Vm]], moved: set[str]) -> list[str]:
+        return [
+            f"{pod.key} on {vm.name}: {rule}"
+            for pod, vm in some
+            if pod.key in moved
+            for rule in self._rules(pod, vm)
+        ]
 
     def _rules(self, pod: Pod, vm: Vm) -> Iterator[str]:
         shape = pod.shape
