@@ -617,6 +617,21 @@ def test_the_answer_follows_the_figures() -> None:
         assert name in answer(replace(found, figures=tilted)).verdict
 
 
+def test_there_is_no_answer_while_a_way_holds_fewer_containers(tmp_path: Path) -> None:
+    small = vmpool(nodes={"max": 1})
+    found = compared(tmp_path, node("a"), *replicas("web", ["a"] * 9, cpu=2000), small, rack(9))
+    assert found.figures[PLIMSOLL].unplaced > 0
+    assert answer(found).verdict.startswith("There is no answer yet")
+    assert any("nodes.max is 1" in note for note in found.notes)
+
+
+def test_nodes_that_do_not_say_how_large_they_are_are_told(tmp_path: Path) -> None:
+    silent = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}
+    found = compared(tmp_path, silent, pod("web", "a"))
+    assert found.figures[PLIMSOLL].placed == 1
+    assert any("do not say how large they are" in note for note in found.notes)
+
+
 # The command
 
 

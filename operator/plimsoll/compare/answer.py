@@ -80,7 +80,11 @@ def answer(comparison: Comparison) -> Answer:
     """The answer for one dump."""
     ways = comparison.figures
     ours = ways[Way.PLIMSOLL]
-    own, metal = duel(ours, ways[Way.ONE_APP_PER_VM]), duel(ours, ways[Way.BARE_METAL])
+    rivals = ways[Way.ONE_APP_PER_VM], ways[Way.BARE_METAL]
+    if any(rival.unplaced != ours.unplaced for rival in rivals):
+        verdict = "There is no answer yet: not every way finds a place for the same containers."
+        return Answer(verdict, " ".join(_sentences(comparison)))
+    own, metal = (duel(ours, rival) for rival in rivals)
     scores = (
         f"Against one app per VM, containers on VMs with Plimsoll are {_scored(own)}; "
         f"against bare metal they are {_scored(metal)}."

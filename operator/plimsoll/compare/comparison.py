@@ -196,6 +196,9 @@ def _notes(shown: list[Layout], estate: Estate, there: Layout) -> Iterator[str]:
     yield from estate.notes
     if not estate.nodes:
         yield "No nodes are among the files: nothing is known of containers on VMs as they are"
+    unknown = sum(1 for node in estate.nodes if not node.cpu or not node.memory)
+    if unknown:
+        yield f"Nodes that do not say how large they are count as nothing provisioned: {unknown}"
     for layout in shown:
         if layout.unplaced:
             reasons = Counter(layout.unplaced.values())

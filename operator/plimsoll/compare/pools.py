@@ -92,7 +92,13 @@ def _origin(objects: Objects) -> Origin:
 
 
 def _workers(objects: Objects) -> list[wire.Node]:
-    return [n for n in objects.nodes if not is_control_plane(n.metadata.labels, n.spec.taints)]
+    """Nodes that tell how large they are, without those of the control plane."""
+    return [
+        node
+        for node in objects.nodes
+        if (node.status.capacity or node.status.allocatable)
+        and not is_control_plane(node.metadata.labels, node.spec.taints)
+    ]
 
 
 def _derived(objects: Objects, home: str, options: Options) -> list[tuple[VMPool, Sequence[str]]]:
