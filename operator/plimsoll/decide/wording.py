@@ -28,7 +28,7 @@ def size(value: Size) -> str:
 
 def money(thousandths: int) -> str:
     """Cost in the pool's unit: ``7.5``."""
-    return f"{thousandths / 1000:g}"
+    return f"{thousandths / 1000:.3f}".rstrip("0").rstrip(".")
 
 
 def amount(value: Resources) -> str:

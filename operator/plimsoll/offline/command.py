@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Iterable
@@ -10,11 +11,12 @@ from typing import Final, TextIO
 
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.decide.planner import plan
-from plimsoll.offline.files import load
+from plimsoll.offline.files import Loaded, load
+from plimsoll.offline.podclasses import owners
 from plimsoll.offline.problems import BadInput
 from plimsoll.offline.report import Report, document, lines
 from plimsoll.world.assemble import assemble
-from plimsoll.world.snapshot import EXPENDABLE_BELOW
+from plimsoll.world.snapshot import EXPENDABLE_BELOW, Snapshot
 
 FEASIBLE: Final = 0
 """Nothing to do, or a plan after which every pod has its place."""
@@ -49,21 +51,47 @@ def main(
         print(f"--now {now}: is no moment: write it like 2026-01-31T12:00:00Z", file=sys.stderr)
         return BAD_INPUT
     try:
-        loaded = load(paths)
+        loaded, snapshot, moment = read(paths, moment, expendable_below)
     except BadInput as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return BAD_INPUT
-    if moment is None:
-        moment = loaded.moment if loaded.moment is not None else time.time()
-    snapshot = assemble(
-        loaded.objects, loaded.observations, moment, expendable_below=expendable_below
-    )
-    read = time.perf_counter()
+    ready = time.perf_counter()
     decided = plan(snapshot, moment)
     done = time.perf_counter()
-    _print(Report(snapshot, decided, loaded.notes, read - began, done - read), output, sys.stdout)
+    report = Report(
+        snapshot,
+        decided,
+        loaded.notes,
+        ready - began,
+        done - ready,
+        lambda: owners(loaded.objects.pods),
+    )
+    _print(report, output, sys.stdout)
     return UNPLACED if decided.unplaced else FEASIBLE
+
+
+def read(
+    paths: Iterable[str], moment: float | None, expendable_below: int = EXPENDABLE_BELOW
+) -> tuple[Loaded, Snapshot, float]:
+    """What files hold, the snapshot to decide on, and the moment of which it speaks.
+
+    Raises:
+        BadInput: with everything that is wrong in all the files.
+    """
+    # All that is read stays, so that looking for garbage among it would be time lost.
+    gc.disable()
+    try:
+        loaded = load(paths)
+        if moment is None:
+            moment = loaded.moment if loaded.moment is not None else time.time()
+        snapshot = assemble(
+            loaded.objects, loaded.observations, moment, expendable_below=expendable_below
+        )
+        gc.freeze()
+    finally:
+        gc.enable()
+    return loaded, snapshot, moment
 
 
 def _print(report: Report, output: Output, to: TextIO) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from plimsoll.api.quantity import format_bytes, format_milli
-from plimsoll.decide.plan import Move, Plan, PlannedVm, Unplaced
+from plimsoll.decide.plan import Move, Plan, PlannedVm
+from plimsoll.decide.wording import money
+from plimsoll.offline import summary
+from plimsoll.offline.podclasses import Owner
+from plimsoll.offline.text import Line, count, move_lines, unplaced_text
 from plimsoll.world.snapshot import Snapshot
 
 Json = dict[str, Any]
 
 _MOST_NAMED: Final = 3
+_MOST_NOTES: Final = 20
+"""Notes of a large plan that people are shown."""
 
 
 class Report(NamedTuple):
@@ -23,6 +29,8 @@ class Report(NamedTuple):
     """Of the files."""
     read_seconds: float
     decide_seconds: float
+    owners: Callable[[], Mapping[str, Owner]] = dict
+    """By pod key: whose it is. Asked for only if it is told."""
 
 
 def document(report: Report) -> Json:
@@ -106,32 +114,31 @@ def _refusals(plan: Plan) -> Iterator[str]:
         yield f"Not done ({guard}): {message}: {named}{more}"
 
 
-class Line(NamedTuple):
-    """One line of text, and how loud it is: ``bold``, ``red``, ``dim`` or empty."""
-
-    text: str
-    style: str = ""
-
-
 def lines(report: Report) -> Iterator[Line]:
-    """The plan for people: every decision in a line, what found no place, and totals."""
-    plan = report.plan
+    """The plan for people: decisions, what found no place, and totals.
+
+    A small plan is told decision by decision, a large one by class of pods and of moves.
+    """
+    plan, snapshot = report.plan, report.snapshot
+    large = summary.is_large(snapshot, plan)
     yield Line(_headline(plan), "bold")
-    for move, text in zip(plan.moves, _columns(map(_cells, plan.moves)), strict=True):
-        yield Line(f"  {text}")
-        if move.deferred:
-            yield Line(f"    waits: {move.deferred}", "dim")
-        for rejected in move.rejected:
-            yield Line(f"    rather than {rejected}", "dim")
+    yield from summary.moves(snapshot, plan) if large else move_lines(plan.moves)
+    if large:
+        yield Line("Pods by class", "bold")
+        yield from summary.pods(snapshot, plan, report.owners())
     if plan.unplaced:
-        yield Line(f"{_count(len(plan.unplaced), 'pod')} without a place", "bold")
-        for unplaced in plan.unplaced:
-            yield Line(f"  {_unplaced(unplaced)}", "red")
+        yield Line(f"{count(len(plan.unplaced), 'pod')} without a place", "bold")
+        if large:
+            yield from summary.unplaced(plan)
+        else:
+            yield from (Line(f"  {unplaced_text(one)}", "red") for one in plan.unplaced)
     told = tuple(notes(report))
     if told:
         yield Line("Notes", "bold")
-        for note in told:
+        for note in told[: _MOST_NOTES if large else None]:
             yield Line(f"  {note}")
+        if large and len(told) > _MOST_NOTES:
+            yield Line(f"  {count(len(told) - _MOST_NOTES, 'further note')}: -o json", "dim")
     yield Line("Totals", "bold")
     for total in _totals(report):
         yield Line(f"  {total}")
@@ -139,28 +146,8 @@ def lines(report: Report) -> Iterator[Line]:
 
 def _headline(plan: Plan) -> str:
     if plan.moves:
-        return _count(len(plan.moves), "move")
+        return count(len(plan.moves), "move")
     return "Nothing can be done" if plan.unplaced else "Nothing to do"
-
-
-def _cells(move: Move) -> tuple[str, ...]:
-    change = " -> ".join(part for part in (move.source, move.target) if part)
-    host = f"on {move.host}" if move.host else ""
-    return move.kind.value, move.subject, change, host, move.reason
-
-
-def _columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Rows with their cells under each other, but for the last, which may be long."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False) if width]
-        yield "  ".join((*cells, row[-1]))
-
-
-def _unplaced(unplaced: Unplaced) -> str:
-    why = "; ".join(f"{pool}: {lacked}" for pool, lacked in sorted(unplaced.why.items()))
-    return f"{unplaced.pod} ({unplaced.reason.value}): {why or 'no pool may take it'}"
 
 
 def _totals(report: Report) -> Iterator[str]:
@@ -172,7 +159,7 @@ def _totals(report: Report) -> Iterator[str]:
     yield f"CPU allocatable     {cpu} -> {format_milli(sum(vm.cpu for vm in after))}"
     memory = _memory(sum(vm.allocatable.memory for vm in before))
     yield f"memory allocatable  {memory} -> {_memory(sum(vm.memory for vm in after))}"
-    yield f"cost                {plan.cost.before / 1000:g} -> {plan.cost.after / 1000:g}"
+    yield f"cost                {money(plan.cost.before)} -> {money(plan.cost.after)}"
     yield f"pods                {len(plan.placements)} placed, {len(plan.unplaced)} not"
     read, decide = report.read_seconds, report.decide_seconds
     yield f"seconds             {read:.3f} to read, {decide:.3f} to decide"
@@ -180,7 +167,3 @@ def _totals(report: Report) -> Iterator[str]:
 
 def _memory(number: int) -> str:
     return format_bytes(-(-number // 1024**2) * 1024**2)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
