@@ -116,7 +116,7 @@ def test_many_sizes_are_summed_and_few_moves_told_one_by_one(tmp_path: Path) -> 
         container["resources"]["requests"]["cpu"] = str(1 + number % 6)
         # No two on one VM: each VM is as large as its pod.
         container["ports"] = [{"containerPort": 80, "hostPort": 80}]
-    alone = pod("alone", "2", nodeSelector={"plimsoll.dev/pool": "db"})
+    alone = pod("alone", "1", nodeSelector={"plimsoll.dev/pool": "db"})
     items = [pool("web", 8), pool("db", 2), *pods, alone]
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     told = run("-f", str(path)).stdout
