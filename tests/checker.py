@@ -7,7 +7,7 @@ none of its code, so that a mistake there does not hide here.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from planning import carry_out
 from plimsoll.api import labels as names
@@ -25,6 +25,12 @@ from plimsoll.world.wire import (
 )
 
 _ATTACHABLE = "attachable-volumes-csi-"
+_ORDERS: tuple[Callable[[PodShape], tuple[bool, bool]], ...] = (
+    lambda shape: (not shape.spread, bool(shape.affinity)),
+    lambda shape: (not shape.affinity, bool(shape.spread)),
+    lambda shape: (bool(shape.spread), bool(shape.affinity)),
+)
+"""Pods come in these orders: those first that must be even, that must be near others, neither."""
 
 
 def problems(snapshot: Snapshot, plan: Plan) -> list[str]:
@@ -195,23 +201,29 @@ class _Rules:
         found = self._wrong(everything, moved)
         if not found:
             return []
-        self._placed = [(pod, vm) for pod, vm in everything if pod.key not in moved]
-        waiting = sorted(
-            ((pod, vm) for pod, vm in everything if pod.key in moved),
-            # Those first that must be even: others do not mind.
-            key=lambda item: (not item[0].shape.spread, item[0].key),
-        )
-        while waiting:
-            for item in waiting:
+        for order in _ORDERS:
+            coming = [item for item in everything if item[0].key in moved]
+            coming.sort(key=lambda item: (order(item[0].shape), item[0].key))  # noqa: B023
+            self._placed = [item for item in everything if item[0].key not in moved]
+            found = self._one_by_one(coming, moved)
+            if not found:
+                break
+        self._placed = everything
+        return found
+
+    def _one_by_one(self, coming: list[tuple[Pod, Vm]], moved: set[str]) -> list[str]:
+        """What is wrong with those that cannot come after any of the others."""
+        while coming:
+            for item in coming:
                 self._placed.append(item)
                 if not self._wrong([item], moved):
+                    coming.remove(item)
                     break
                 self._placed.pop()
             else:
-                break
-            waiting.remove(item)
-        self._placed = everything
-        return self._wrong(waiting, moved) or ([] if not waiting else found)
+                self._placed += coming
+                return self._wrong(coming, moved) or [f"no order: {[p.key for p, _ in coming]}"]
+        return []
 
     def _wrong(self, some: Iterable[tuple[Pod, Vm]], moved: set[str]) -> list[str]:
         return [
