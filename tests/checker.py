@@ -203,7 +203,7 @@ class _Rules:
             return []
         for order in _ORDERS:
             coming = [item for item in everything if item[0].key in moved]
-            coming.sort(key=lambda item: (order(item[0].shape), item[0].key))  # noqa: B023
+            coming.sort(key=lambda item: (order(item[0].shape), item[0].key))
             self._placed = [item for item in everything if item[0].key not in moved]
             found = self._one_by_one(coming, moved)
             if not found:
