@@ -26,7 +26,7 @@ from plimsoll.compare.assumptions import Options
 from plimsoll.compare.blast import blast
 from plimsoll.compare.comparison import Comparison, compare
 from plimsoll.compare.estate import Container
-from plimsoll.compare.figures import Figures
+from plimsoll.compare.figures import Figures, figures_of
 from plimsoll.compare.hosts import HostSize, Park, pack
 from plimsoll.compare.layout import Layout, Machine, Way
 from plimsoll.compare.rows import rows
@@ -261,6 +261,49 @@ def test_figures_agree_with_each_other(
     if not survive:
         # A promise about hosts may take VMs that the containers alone do not.
         assert ours.vms <= own.vms
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(items=clusters(), hosts=st.integers(0, 4))
+def test_machines_hold_their_containers_by_the_rules(
+    tmp_path: Path, items: list[dict[str, Any]], hosts: int
+) -> None:
+    layouts: dict[Way, Layout] = {}
+
+    def seen(layout: Layout, *rest: Any) -> Figures:
+        layouts[layout.way] = layout
+        return figures_of(layout, *rest)
+
+    prices = {"loadLinePercent": 80, "reserved": {"cpu": "500m", "memory": "1Gi"}}
+    inventory = [vmpool(density=prices), rack(hosts)] if hosts else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plimsoll.compare.comparison.figures_of", seen)
+        compared(tmp_path, *items, *inventory, load_line=80)
+    asked = {f"default/{item['metadata']['name']}": item for item in items if item["kind"] == "Pod"}
+    kept_cpu, kept_memory = (500, GIB) if hosts else (100, 512 * MIB)
+    for way in (METAL, PLIMSOLL):
+        inside: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for key, number in layouts[way].placed.items():
+            inside[number].append(asked[key])
+        for number, pods in inside.items():
+            machine = layouts[way].machines[number]
+            requests = [p["spec"]["containers"][0]["resources"]["requests"] for p in pods]
+            cpu = sum(int(r["cpu"].removesuffix("m")) for r in requests)
+            memory = sum(int(r["memory"].removesuffix("Mi")) for r in requests) * MIB
+            # The DaemonSet's pod of each machine, and the runtime's share of each container.
+            assert cpu + 50 <= (machine.cpu - kept_cpu) * 80 / 100 or cpu == 0
+            memory += (64 + 16 * len(pods)) * MIB
+            assert memory <= (machine.memory - kept_memory) * 80 / 100
+            alone = Counter(p["metadata"]["labels"]["app"] for p in pods if "affinity" in p["spec"])
+            assert not alone or max(alone.values()) == 1
+    given: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for machine in layouts[PLIMSOLL].machines:
+        given[machine.host][0] += machine.cpu
+        given[machine.host][1] += machine.memory
+    if hosts:
+        assert all(cpu <= 16_000 and memory <= 64 * GIB for cpu, memory in given.values())
 
 
 @pytest.mark.parametrize("seed", range(12))
