@@ -21,7 +21,7 @@ from plimsoll_testenv import ControlPlane
 pytestmark = pytest.mark.xdist_group("differential")
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "disagreements").glob("*.yaml"))
-WORLDS = 300
+WORLDS = 240
 CHUNK = 60
 
 

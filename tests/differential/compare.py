@@ -139,6 +139,8 @@ class _Comparison:
         await self._launch(later)
         await self._create_nominated(afresh)
         await self._settle(there)
+        if not self.nominating:
+            return
         await self._check_daemons()
         if not self.result.disagreements:
             await self._check_given_up(unplaced, given_up)

@@ -290,22 +290,27 @@ class _World:
         return items
 
     def _volume(self, name: str, namespace: str) -> Json:
-        """A volume in a zone, bound already or to be bound where its first pod goes."""
-        bound = self.chance(0.6)
+        """A volume that is bound already, or a local one that its first pod will take."""
+        bound = not self.node_names or self.chance(0.6)
         spec: Json = {
             "capacity": {"storage": "1Gi"},
             "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "" if bound else "local",
-            "csi": {"driver": DRIVER, "volumeHandle": name},
         }
         claim: Json = {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}},
             "storageClassName": "" if bound else "local",
         }
-        if not bound or self.chance(0.6):
-            term = {"key": ZONE, "operator": "In", "values": [self.random.choice(self.zones)]}
+        if bound:
+            spec["csi"] = {"driver": DRIVER, "volumeHandle": name}
+            places = [(ZONE, self.random.choice(self.zones))] if self.chance(0.6) else []
+        else:
+            spec["local"] = {"path": f"/disks/{name}"}
+            places = [(HOSTNAME, self.random.choice(self.node_names))]
+        for key, value in places:
+            term = {"key": key, "operator": "In", "values": [value]}
             spec["nodeAffinity"] = {
                 "required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}
             }

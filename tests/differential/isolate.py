@@ -110,7 +110,9 @@ class Isolation:
     def _persistent_volume(self, spec: Json) -> Json:
         spec = dict(spec)
         self._rename(spec, "storageClassName")
-        spec["csi"] = {**spec["csi"], "volumeHandle": self.named(spec["csi"]["volumeHandle"])}
+        if "csi" in spec:
+            handle = self.named(spec["csi"]["volumeHandle"])
+            spec["csi"] = {**spec["csi"], "volumeHandle": handle}
         if "claimRef" in spec:
             claim = spec["claimRef"]
             spec["claimRef"] = {
