@@ -8,6 +8,7 @@ last decision. Errors end a turn, never the loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -98,6 +99,8 @@ class PlanningLoop:
     async def run(self) -> None:
         """Turns for ever."""
         await self._world.wait_synced()
+        # Most of what was read stays for long: looking for garbage among it would be time lost.
+        gc.freeze()
         while True:
             self._woken.clear()
             begin = self._turn_since = time.monotonic()

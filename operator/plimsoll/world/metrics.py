@@ -18,7 +18,7 @@ from plimsoll.kube import ApiError, Kube, NotFound, decode
 from plimsoll.resources import NODE_METRICS, POD_METRICS
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
-from plimsoll.world.owners import Index, key_of, workload_of
+from plimsoll.world.owners import Index, Kin, key_of, kin_of, workload_of_kin
 from plimsoll.world.pods import steered_container
 from plimsoll.world.snapshot import Demand, Resources
 from plimsoll.world.usage import SETTLING, STALE_AFTER, Measured, Replica, Running, Usage
@@ -107,9 +107,13 @@ def running(objects: Objects) -> dict[str, Running]:
     index = Index(objects)
     workloads = {key_of(workload): workload for workload in objects.workloads}
     replicas: dict[str, list[Replica]] = {key: [] for key in workloads}
-    for pod in objects.pods:
+    owners: dict[Kin, str | None] = {}
+    for pod in objects.pods if workloads else ():
         if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp:
-            key = workload_of(pod, index)
+            kin = kin_of(pod)
+            if kin not in owners:
+                owners[kin] = workload_of_kin(kin, index)
+            key = owners[kin]
             if key is not None:
                 replicas[key].append(_replica(pod, workloads[key]))
     return {

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,7 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-@dataclass(frozen=True)
-class Item(Generic[T]):
+class Item(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One object as it was received."""
 
     key: Key
