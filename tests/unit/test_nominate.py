@@ -134,8 +134,10 @@ def test_own_nominations_do_not_bind_the_plan_and_those_of_others_do() -> None:
     shape = PodShape(key="s", namespace="shop", labels={}, requests=Resources())
     seen = [
         Pod(namespace="shop", name=n, uid=f"uid-{n}", shape=shape, node=None, nominated="vm-1")
-        for n in ("web", "other")
+        for n in ("other", "web")
     ]
     world = objects(pod(nominated="vm-1"), pod("other", nominated="vm-1"))
     snapshot = nominations.without_own(Snapshot(pods=tuple(seen)), world)
-    assert [p.nominated for p in snapshot.pods] == [None, "vm-1"]
+    assert [p.nominated for p in snapshot.pods] == ["vm-1", None]
+    again = nominations.without_own(Snapshot(pods=tuple(seen)), world)
+    assert again.pods[1] is snapshot.pods[1]

@@ -27,7 +27,7 @@ from plimsoll.kube import Json, Kube
 from plimsoll.resources import PODS
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
-from plimsoll.world.snapshot import Snapshot
+from plimsoll.world.snapshot import Pod, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +56,27 @@ class Nominations:
 
     def __init__(self) -> None:
         self._told: dict[str, _Told] = {}
+        self._freed: dict[str, tuple[Pod, Pod]] = {}
+        """By UID: pods of the last snapshot, and the same without our nomination."""
 
     def without_own(self, snapshot: Snapshot, objects: Objects) -> Snapshot:
         """The snapshot to decide on: own nominations are wishes, not facts, and bind no plan."""
-        own = {pod.metadata.uid for pod in objects.pods if self._is_own(pod)}
-        if not own:
+        before, self._freed = self._freed, {}
+        for pod in objects.pods:
+            # Nearly all are bound, and asked nothing more.
+            if not pod.spec.node_name and self._is_own(pod):
+                uid = pod.metadata.uid
+                seen = snapshot.pod(f"{pod.metadata.namespace}/{pod.metadata.name}")
+                known = before.get(uid)
+                # The same object as long as nothing changes: plans are made anew by what did.
+                if known is not None and known[0] is seen:
+                    self._freed[uid] = known
+                elif seen is not None:
+                    self._freed[uid] = seen, msgspec.structs.replace(seen, nominated=None)
+        if not self._freed:
             return snapshot
-        pods = tuple(
-            msgspec.structs.replace(pod, nominated=None) if pod.uid in own else pod
-            for pod in snapshot.pods
-        )
+        freed = {id(seen): free for seen, free in self._freed.values()}
+        pods = tuple(freed.get(id(pod), pod) for pod in snapshot.pods)
         return msgspec.structs.replace(snapshot, pods=pods)
 
     async def tell(self, kube: Kube, plan: Plan, objects: Objects) -> list[Json]:
