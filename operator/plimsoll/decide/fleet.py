@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import log2
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,6 +34,9 @@ from plimsoll.world.snapshot import (
     Vm,
 )
 from plimsoll.world.wire import Taint
+
+if TYPE_CHECKING:
+    from plimsoll.decide.survival import Watch
 
 IN_FLIGHT = frozenset({Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOINING})
 LEAVING = frozenset({Phase.DRAINING, Phase.DELETING})
@@ -233,6 +236,8 @@ class Fleet:
         """Grows when bins come or go."""
         self.kept_promises: tuple[int, tuple[str, ...]] | None = None
         """Remembered by ``survival.kept``: (version, pools)."""
+        self.promises: dict[str, Watch | None] = {}
+        """Kept by ``survival``: the watch over each pool's promise."""
         self._journal: list[Undo] | None = None
         self._marks = 0
         self._by_pool: dict[str, list[Bin]] = {}
@@ -351,6 +356,11 @@ class Fleet:
 
     def begin(self, snapshot: Snapshot) -> None:
         """Forgets what was remembered for one plan only; the next is about this snapshot."""
+        if snapshot.expendable_below != self.snapshot.expendable_below:
+            self.promises = {}
+        for watch in self.promises.values():
+            if watch is not None:
+                watch.begin()
         self.snapshot = snapshot
         self.touched = []
         self.standing = {}
@@ -403,6 +413,9 @@ class Fleet:
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on: they were of VMs that only a plan had."""
+        for watch in self.promises.values():
+            if watch is not None:
+                watch.truncate(count)
         del self.by_slot[count:]
         self.columns.truncate(count)
         self.topology.truncate(count)

@@ -1,0 +1,218 @@
+"""How long a plan takes where promises must be kept: ``python tools/bench/survival.py``.
+
+2,000 VMs on 100 hosts with 50,000 pods of 300 classes, 200 more waiting. Each line is one
+plan from a snapshot that is already there, and one more of the same snapshot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from itertools import product
+
+import msgspec
+
+from plimsoll.api import labels as names
+from plimsoll.api.containerworkload import ContainerWorkloadSpec
+from plimsoll.api.hypervisor import Capabilities
+from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.plan import Plan
+from plimsoll.decide.planner import plan
+from plimsoll.world.snapshot import (
+    Demand,
+    Host,
+    Hypervisor,
+    Pod,
+    PodShape,
+    Pool,
+    Resources,
+    Snapshot,
+    Vm,
+    Workload,
+)
+from plimsoll.world.wire import LabelSelector, Toleration, TopologySpreadConstraint
+
+NOW = 1_800_000_000.0
+GIB, MIB = 1024**3, 1024**2
+FILLING = 22
+VM = Resources(cpu=8000, memory=32 * GIB)
+CPUS = (50, 100, 100, 150, 200, 250, 300, 500, 1000)
+MEMORIES = (128, 256, 384, 512, 768, 1024, 1536, 2048)
+
+
+def pool(survive: int) -> Pool:
+    """VMs of 2 to 8 CPUs under a line of 85%."""
+    document = {
+        "hypervisor": "rack",
+        "nodes": {"min": 0, "max": 5000},
+        "size": {
+            "cpu": {"min": 2, "max": 8, "step": 2},
+            "memory": {"min": "8Gi", "max": "32Gi", "step": "4Gi"},
+        },
+        "density": {
+            "pods": {"min": 20, "max": 110},
+            "loadLinePercent": 85,
+            "reserved": {"cpu": 0, "memory": 0},
+        },
+        "survive": {"hosts": survive},
+    }
+    return Pool(name="web", spec=VMPoolSpec.model_validate(document))
+
+
+def shape(number: int, app: str, cpu: int, memory: int, spread: bool) -> PodShape:
+    """A class of pods; every fifth asks for the pool's label, every seventh tolerates a taint."""
+    constraint = TopologySpreadConstraint(
+        max_skew=1,
+        topology_key=names.HOST,
+        when_unsatisfiable="DoNotSchedule",
+        label_selector=LabelSelector(match_labels={"app": app}),
+    )
+    return PodShape(
+        key=f"{app}-{cpu}-{memory}",
+        namespace="default",
+        labels={"app": app},
+        requests=Resources(cpu=cpu, memory=memory * MIB),
+        node_selector={names.POOL: "web"} if number % 5 == 0 else {},
+        tolerations=(Toleration(key="batch", operator="Exists"),) if number % 7 == 0 else (),
+        spread=(constraint,) if spread else (),
+    )
+
+
+def world(vms: int, hosts: int, survive: int, restarts: bool, workloads: int) -> Snapshot:
+    """VMs filled to a little under their line, with room in one of twenty."""
+    dice = random.Random(1)
+    web = pool(survive)
+    machines = tuple(
+        Host(name=f"h{n:03}", hypervisor="rack", cpu=256_000, memory=1024 * GIB)
+        for n in range(hosts)
+    )
+    rack = Hypervisor(
+        name="rack",
+        hosts=machines,
+        capabilities=Capabilities(
+            hot_add_cpu=True, hot_add_memory=True, high_availability=restarts
+        ),
+    )
+    fleet = tuple(vm(number, machines[number % hosts].name, web) for number in range(vms))
+    sizes = list(product(CPUS, MEMORIES))
+    shapes = [shape(n, f"app-{n}", *dice.choice(sizes), spread=False) for n in range(300)]
+    steered = [shape(n, f"own-{n}", 200, 512, spread=True) for n in range(workloads)]
+    pods = [*_replicas(steered, vms), *_filling(dice, shapes, fleet, workloads * 100 // vms)]
+    pods += [_pod(f"next-{n:03}", dice.choice(shapes), None) for n in range(200)]
+    return Snapshot(
+        hypervisors=(rack,),
+        pools=(web,),
+        vms=fleet,
+        pods=tuple(sorted(pods, key=lambda pod: pod.key)),
+        workloads=tuple(_workload(n, kind) for n, kind in enumerate(steered)),
+    )
+
+
+def vm(number: int, host: str, of: Pool) -> Vm:
+    """A Ready VM."""
+    name = f"web-{number + 1}"
+    return Vm(
+        name=name,
+        uid=f"uid-{name}",
+        pool="web",
+        hypervisor="rack",
+        host=host,
+        cpu=VM.cpu,
+        memory=VM.memory,
+        allocatable=VM,
+        max_pods=110,
+        berths=20,
+        labels=names.node_labels(name, of.spec.template.labels, "web", "rack", host, ""),
+    )
+
+
+def _filling(
+    dice: random.Random, shapes: list[PodShape], fleet: tuple[Vm, ...], taken: int
+) -> Iterator[Pod]:
+    for number, target in enumerate(fleet):
+        percent = 80 if number % 20 else 40
+        cpu = VM.cpu * percent // 100 - 200 * taken
+        memory = VM.memory * percent // 100 - 512 * MIB * taken
+        for index in range(2 * FILLING):
+            kind = dice.choice(shapes)
+            if kind.requests.cpu <= cpu and kind.requests.memory <= memory:
+                cpu -= kind.requests.cpu
+                memory -= kind.requests.memory
+                yield _pod(f"{target.name}-{index}", kind, target.name)
+
+
+def _replicas(steered: list[PodShape], vms: int) -> Iterator[Pod]:
+    for number, kind in enumerate(steered):
+        for index in range(100):
+            home = f"web-{(number * 100 + index) % vms + 1}"
+            pod = _pod(f"{kind.labels['app']}-{index}", kind, home)
+            yield msgspec.structs.replace(pod, workload=f"default/own-{number}", size=kind.requests)
+
+
+def _pod(name: str, kind: PodShape, node: str | None) -> Pod:
+    return Pod(
+        namespace="default",
+        name=name,
+        uid=f"uid-{name}",
+        shape=kind,
+        node=node,
+        ready=node is not None,
+    )
+
+
+def _workload(number: int, kind: PodShape) -> Workload:
+    document = {
+        "targetRef": {"kind": "Deployment", "name": f"own-{number}"},
+        "scaleUp": {
+            "cpu": {"min": "200m", "max": "2"},
+            "memory": {"min": "512Mi", "max": "4Gi"},
+        },
+        "scaleOut": {"min": 2, "max": 200},
+        "redundancy": {"survive": 1, "across": "host"},
+        "targetUtilization": {"cpuPercent": 100, "memoryPercent": 100},
+    }
+    load = 99 * kind.requests.cpu + (2000 if number % 10 == 0 else -500)
+    memory = 90 * kind.requests.memory
+    return Workload(
+        namespace="default",
+        name=f"own-{number}",
+        spec=ContainerWorkloadSpec.model_validate(document),
+        target=f"Deployment/own-{number}",
+        replicas=100,
+        template=kind,
+        template_size=kind.requests,
+        demand=Demand(
+            cpu=load, memory=memory, at=NOW, peak_cpu=load, peak_memory=memory, window_full=True
+        ),
+    )
+
+
+def main() -> None:
+    """Prints one line for each case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vms", type=int, default=2000)
+    parser.add_argument("--hosts", type=int, default=100)
+    parser.add_argument("--case", nargs=3, type=int, metavar=("SURVIVE", "RESTARTS", "WORKLOADS"))
+    given = parser.parse_args()
+    cases = [given.case] if given.case else product((0, 1, 2), (1, 0), (0, 100))
+    for survive, restarts, workloads in cases:
+        snapshot = world(given.vms, given.hosts, survive, bool(restarts), workloads)
+        seconds, found = [], Plan()
+        for _ in range(2):
+            began = time.perf_counter()
+            found = plan(snapshot, NOW)
+            seconds.append(time.perf_counter() - began)
+        print(
+            f"survive.hosts {survive}, {'restarts VMs' if restarts else 'restarts none':13}, "
+            f"{workloads:3} workloads, {len(snapshot.pods):,} pods: "
+            f"{seconds[0]:6.2f} s, again {seconds[1]:6.2f} s; "
+            f"{len(found.moves)} moves, {len(found.unplaced)} unplaced, "
+            f"{'kept' if not found.survival else 'broken'}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
