@@ -46,6 +46,7 @@ def problems(snapshot: Snapshot, plan: Plan) -> list[str]:
         *_capacity(snapshot, after, moved),
         *_Rules(after).broken(moved),
         *_never_placed(before, moved),
+        *_driven_out(snapshot, after, plan, moved),
         *_pools(snapshot, after),
         *_hosts(after),
         *_disruption(snapshot, plan),
@@ -150,6 +151,9 @@ def _capacity(before: Snapshot, after: Snapshot, moved: set[str]) -> Iterator[st
             continue
         pool = pools.get(vm.pool or "")
         line = pool.spec.density.load_line_percent if pool is not None else 100
+        if any(p.shape.preempts and _made_room(p, before, after) for p in received):
+            # Where the scheduler makes room by itself it knows no line.
+            line = 100
         limits = {
             "cpu": vm.allocatable.cpu * line // 100,
             "memory": vm.allocatable.memory * line // 100,
@@ -166,6 +170,38 @@ def _capacity(before: Snapshot, after: Snapshot, moved: set[str]) -> Iterator[st
                 yield f"{vm.name}: {use} of {name} used, {limits.get(name, 0)} there (line {line}%)"
         if len(pods) > vm.max_pods:
             yield f"{vm.name}: {len(pods)} pods, {vm.max_pods} allowed"
+
+
+def _made_room(pod: Pod, before: Snapshot, after: Snapshot) -> bool:
+    """Whether pods of a lower priority have left the VM of a pod."""
+    there = {p.key for p in after.pods if p.node == pod.node}
+    return any(
+        p.node == pod.node and p.key not in there and p.shape.priority < pod.shape.priority
+        for p in before.pods
+    )
+
+
+def _driven_out(before: Snapshot, after: Snapshot, plan: Plan, moved: set[str]) -> Iterator[str]:
+    """Pods that lose their places to others: only to more important ones that may preempt."""
+    evicted = {m.subject.removeprefix("pod/") for m in plan.moves if m.kind is Lever.MOVE}
+    homes = {vm.name: vm for vm in before.vms}
+    there = {vm.name for vm in after.vms}
+    now = {pod.key: pod.node for pod in after.pods}
+    for pod in before.pods:
+        home = homes.get(pod.node or "")
+        # Those that go with their VM, or are moved for another reason.
+        if home is None or home.name not in there or home.retiring or pod.key in evicted:
+            continue
+        if now.get(pod.key, home.name) == home.name or not _tolerated(pod.shape, home):
+            continue
+        if not any(
+            p.node == home.name
+            and p.key in moved
+            and p.shape.preempts
+            and p.shape.priority > pod.shape.priority
+            for p in after.pods
+        ):
+            yield f"{pod.key} leaves {home.name} for no pod that may preempt it"
 
 
 def _requests(pod: Pod) -> dict[str, int]:
