@@ -1,6 +1,6 @@
 """Plans agree with the real kube-scheduler about where pods can go.
 
-Random worlds over all the rules, one seed each: `make fuzz` tries thousands of others. What
+Random worlds over all the rules, one for each number: `make fuzz` tries thousands of others. What
 disagreed once is kept as a case of its own in tests/data/disagreements.
 """
 
@@ -14,7 +14,7 @@ import yaml
 
 from aio import run
 from differential.cluster import Cluster
-from differential.generate import world
+from differential.generate import mixed
 from differential.runner import NO_HEARTBEAT_SECONDS, SLOTS, Slots, compare_all
 from plimsoll_testenv import ControlPlane
 
@@ -42,7 +42,7 @@ async def disagreements(kubeconfig: str, worlds: dict[str, list[dict[str, object
 
 @pytest.mark.parametrize("first", range(0, WORLDS, CHUNK))
 def test_plans_of_random_worlds_come_true(kubeconfig: str, first: int) -> None:
-    worlds = {str(seed): world(seed) for seed in range(first, first + CHUNK)}
+    worlds = {str(number): mixed(number) for number in range(first, first + CHUNK)}
     assert run(disagreements(kubeconfig, worlds), timeout=280) == []
 
 

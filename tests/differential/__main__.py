@@ -14,7 +14,7 @@ import yaml
 
 from differential.cluster import Cluster
 from differential.compare import Disagreement
-from differential.generate import APART, FEATURES, Json, world
+from differential.generate import FEATURES, Json, mixed
 from differential.runner import NO_HEARTBEAT_SECONDS, SLOTS, Slots, compare_all
 from differential.shrink import shrink
 from plimsoll_testenv import ControlPlane
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="which worlds; default: others each time")
     parser.add_argument("--worlds", type=int, default=2000, help="how many (%(default)s)")
     parser.add_argument("--world", type=int, help="only this one")
-    parser.add_argument("--features", help=f"of {', '.join((*FEATURES, *APART))}; default: most")
+    parser.add_argument("--features", help=f"only some of {', '.join(FEATURES)}")
     parser.add_argument(
         "--without-nomination",
         action="store_true",
@@ -60,7 +60,7 @@ async def fuzz(
 
     def worlds() -> Iterator[tuple[str, list[Json]]]:
         for number in numbers:
-            yield str(number), world(number, features)
+            yield str(number), mixed(number, features)
 
     def tell(name: str, disagreements: list[Disagreement]) -> None:
         for disagreement in disagreements:
@@ -71,7 +71,7 @@ async def fuzz(
         found, counts = await compare_all(slots, worlds(), nominate=nominate, found=tell)
         print(_summary(counts, time.monotonic() - began), flush=True)
         for name, disagreements in found.items():
-            smallest = await _smallest(slots, world(int(name), features), disagreements)
+            smallest = await _smallest(slots, mixed(int(name), features), disagreements)
             path = FOUND / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(smallest)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from differential.cluster import GATE, Cluster, SeenPod
-from differential.generate import Json
+from differential.generate import PREEMPTING, Json
 from differential.isolate import Isolation
 from plimsoll.decide.plan import Lever, Plan, Reason
 from plimsoll.decide.planner import plan
@@ -80,7 +80,7 @@ async def compare(
     is counted (``pending``), for it is no disagreement about rules.
     """
     isolation = Isolation(world, slot)
-    comparison = _Comparison(cluster, isolation, manifests, nominate)
+    comparison = Comparison(cluster, isolation, manifests, nominate)
     try:
         await comparison.run()
     finally:
@@ -88,7 +88,7 @@ async def compare(
     return comparison.result
 
 
-class _Comparison:
+class Comparison:
     def __init__(
         self, cluster: Cluster, isolation: Isolation, manifests: list[Json], nominate: bool
     ) -> None:
@@ -124,6 +124,9 @@ class _Comparison:
         )
         berths = {m.subject.removeprefix("vm/"): m.berths for m in moves[Lever.LOAD]}
         await self._set_up(berths)
+        if any(self._preempts(pod) for pod in pending.values()):
+            await self._preempt(places, later, given_up)
+            return
         now = {key: place for key, place in places.items() if place and place not in later}
         await self._create_nominated(now)
         await self._settle(now)
@@ -143,7 +146,49 @@ class _Comparison:
             return
         await self._check_daemons()
         if not self.result.disagreements:
+            before = [key for key in self.pods if self._node(key)]
             await self._check_given_up(unplaced, given_up)
+            self._check_that_none_gave_way(before)
+
+    # Preemption
+
+    @staticmethod
+    def _preempts(pod: Json) -> bool:
+        return bool(pod["spec"].get("priorityClassName") == PREEMPTING)
+
+    async def _preempt(
+        self, places: dict[str, str], later: set[str], given_up: dict[str, Reason]
+    ) -> None:
+        """For pods that may drive others out: they find a place today exactly if the plan says so.
+
+        The others are left out, for the plan places them only after these. Which pods are driven
+        out is the scheduler's choice; where it chose as the plan did, nothing else may give way.
+        """
+        urgent = {key: place for key, place in places.items() if self._preempts(self.pods[key])}
+        now = {key: place for key, place in urgent.items() if place and place not in later}
+        running = {key for key in self.pods if self._node(key)}
+        await self._create_nominated(now)
+        bound = await self._bound(now)
+        for key in now if not bound else ():
+            if not self._node(key):
+                detail = f"not on {now[key]}: {self._verdict(key)}"
+                self.result.disagreements.append(Disagreement("refused", key, detail))
+        gone = {key for key in running if self._seen(key) is None}
+        expected = {k for k in running if self.plan.placements.get(k) != self._node_in_manifest(k)}
+        alike = gone == expected and all(self._node(key) == now[key] for key in now)
+        self.result.counts.update(driven=len(gone), alike=alike, unlike=not alike)
+        if self.result.disagreements or not alike:
+            return
+        mixed = {v for k, v in self.plan.placements.items() if k not in urgent}
+        for_new = [key for key, place in urgent.items() if place in later - mixed]
+        await self._create(for_new)
+        await self._check_launches_are_needed(for_new)
+        before = [key for key in self.pods if self._node(key)]
+        await self._check_given_up([key for key in urgent if not urgent[key]], given_up)
+        self._check_that_none_gave_way(before)
+
+    def _node_in_manifest(self, key: str) -> str:
+        return str(self.pods[key]["spec"].get("nodeName", ""))
 
     # The world
 
@@ -368,7 +413,8 @@ class _Comparison:
         """For pods that get new VMs: there is no room for them on the VMs of today."""
         await self._tried_out(keys)
         vms = {key: self.plan.placements[key] for key in keys}
-        for name in sorted({vm.name for vm in self.plan.vms if vm.new} - set(vms.values())):
+        carrying = set(self.plan.placements.values())
+        for name in sorted({vm.name for vm in self.plan.vms if vm.new} - carrying):
             detail = "is launched, and carries nothing"
             self.result.disagreements.append(Disagreement("needless", name, detail))
         needed = {vms[key] for key in keys if not self._node(key)}
@@ -391,7 +437,6 @@ class _Comparison:
 
     async def _check_given_up(self, keys: list[str], given_up: dict[str, Reason]) -> None:
         """For pods that the plan finds no place for: neither does the scheduler."""
-        before = [key for key in self.pods if self._node(key)]
         await self._create(keys)
         await self._tried_out(keys)
         for key in keys:
@@ -399,6 +444,8 @@ class _Comparison:
             if self._node(key) and reason not in _NO_CLAIM:
                 detail = f"given up ({reason or 'without a word'}), bound to {self._node(key)}"
                 self.result.disagreements.append(Disagreement("fits", key, detail))
+
+    def _check_that_none_gave_way(self, before: Iterable[str]) -> None:
         for key in before:
             if self._seen(key) is None:
                 detail = "was removed for another pod"

@@ -28,9 +28,6 @@ FEATURES: Final = (
 )
 """What a world may be about."""
 
-APART: Final = ("preemption",)
-"""Features that need an expectation of their own: only where they are asked for."""
-
 ZONE: Final = "topology.kubernetes.io/zone"
 HOSTNAME: Final = "kubernetes.io/hostname"
 HOST: Final = "plimsoll.dev/host"
@@ -47,20 +44,35 @@ PRIORITY_CLASSES: Final[dict[str, Json]] = {
     "filler": {"value": -20, "preemptionPolicy": "Never"},
     "plain": {"value": 0, "preemptionPolicy": "Never"},
     "calm": {"value": 100, "preemptionPolicy": "Never"},
+    "low": {"value": -5},
     "urgent": {"value": 1000},
 }
+PREEMPTING: Final = "urgent"
+"""The class whose pods drive out others."""
 DRIVER: Final = "disk.example.com"
 GPU: Final = "example.com/gpu"
 _RESERVED_CPU: Final = 200
 _RESERVED_MIB: Final = 512
 
 
-def world(seed: int, features: tuple[str, ...] = FEATURES) -> list[Json]:
-    """The manifests of one world; equal seeds and features give equal worlds."""
+def world(
+    seed: int, features: tuple[str, ...] = FEATURES, always: tuple[str, ...] = ()
+) -> list[Json]:
+    """The manifests of one world: of all that is in `always`, and of some of the `features`.
+
+    Equal arguments give equal worlds.
+    """
     random = Random(seed)
     size = random.choice((1, 2, 3, 4, len(features)))
-    chosen = frozenset(random.sample(features, min(size, len(features))))
-    return _World(random, chosen).manifests()
+    chosen = random.sample(features, min(size, len(features)))
+    return _World(random, frozenset((*chosen, *always))).manifests()
+
+
+def mixed(number: int, features: tuple[str, ...] = FEATURES) -> list[Json]:
+    """The world of a number: every fourth one is about preemption, the others know none."""
+    if number % 4 == 3:
+        return world(number, tuple(f for f in features if f != "priorities"), ("preemption",))
+    return world(number, features)
 
 
 class _World:
@@ -132,7 +144,7 @@ class _World:
             template["taints"] = [self._taint(number)]
         if self.uses("runtime", 0.3):
             template["runtimeClasses"] = ["kata"]
-        cpu = self.random.choice((4, 8, 16))
+        cpu = self.random.choice((4, 4, 8) if "preemption" in self.features else (4, 8, 16))
         return {
             "apiVersion": "plimsoll.dev/v1alpha1",
             "kind": "VMPool",
@@ -346,7 +358,8 @@ class _World:
         template = self._pod_spec(app)
         with_volume = self.uses("volumes", 0.6)
         pods = []
-        for number in range(1, self.random.randint(1, 5) + 1):
+        most = 10 if "preemption" in self.features else 5
+        for number in range(1, self.random.randint(1, most) + 1):
             name = f"{app}-{number}"
             spec = copy(template)
             node = self._running_on(nodes, spec)
@@ -386,7 +399,8 @@ class _World:
 
         It stays there: it tolerates what would drive it away, and the node has room.
         """
-        if not nodes or not self.chance(0.3):
+        full = "preemption" in self.features and spec["priorityClassName"] != PREEMPTING
+        if not nodes or not self.chance(0.9 if full else 0.3):
             return None
         node = self.random.choice(nodes)
         if any(taint["effect"] == "NoExecute" for taint in node["spec"].get("taints", [])):
@@ -435,8 +449,8 @@ class _World:
             spec["runtimeClassName"] = "kata"
         if "priorities" in self.features:
             spec["priorityClassName"] = random.choice(("filler", "plain", "plain", "calm"))
-        if self.uses("preemption", 0.5):
-            spec["priorityClassName"] = random.choice(("filler", "urgent", "urgent"))
+        if "preemption" in self.features:
+            spec["priorityClassName"] = random.choice(("filler", "low", "low", "urgent"))
         self._affinities(spec, app)
         if self.uses("spread", 0.6):
             keys = random.sample(TOPOLOGY_KEYS, random.randint(1, 2))

@@ -9,7 +9,7 @@ from differential.generate import Json, copy
 
 Disagrees = Callable[[list[Json]], Awaitable[bool]]
 
-_KEPT = frozenset({"Hypervisor", "VMPool", "Namespace"})
+_KEPT = frozenset({"Hypervisor", "VMPool", "Namespace", "PriorityClass"})
 """Kinds without which a world means nothing; parts of them may go."""
 _MEANT = frozenset({"density"})
 """Parts whose default would make another comparison of it: the load line."""
