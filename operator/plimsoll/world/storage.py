@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
 import msgspec
 
+from plimsoll.api.labels import HOSTNAME
 from plimsoll.api.quantity import QuantityError, parse_bytes
 from plimsoll.decide.selectors import selector_matches
 from plimsoll.world.objects import Objects
@@ -36,6 +38,27 @@ _CLASS_ANNOTATION: Final = "volume.beta.kubernetes.io/storage-class"
 _DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
 
+class FreeVolumes:
+    """Volumes that a claim could be bound to."""
+
+    def __init__(self, volumes: tuple[PersistentVolume, ...] = ()) -> None:
+        self.volumes = volumes
+
+    @cached_property
+    def nodes(self) -> Terms:
+        """Nodes from which any of them can be reached."""
+        return union(map(reached_from, self.volumes))
+
+    @cached_property
+    def local(self) -> frozenset[str] | None:
+        """Their names, if each of them is reached from certain hosts only; else None."""
+        for volume in self.volumes:
+            terms = reached_from(volume)
+            if terms is None or not all(hosts_of(term) for term in terms):
+                return None
+        return frozenset(volume.metadata.name for volume in self.volumes) or None
+
+
 class Storage:
     """The cluster's storage, by name."""
 
@@ -56,9 +79,9 @@ class Storage:
                 key = name, spec.claim_ref.namespace, spec.claim_ref.name
                 self._reserved[key].append(volume)
         self.default_class = _default_class(objects.storage_classes)
-        self._found: dict[tuple[str, bytes], tuple[PersistentVolume, ...]] = {}
+        self._found: dict[tuple[str, bytes], FreeVolumes] = {}
 
-    def free_volumes(self, claim: PersistentVolumeClaim) -> tuple[PersistentVolume, ...]:
+    def free_volumes(self, claim: PersistentVolumeClaim) -> FreeVolumes:
         """Volumes that the claim could be bound to, were the pod on a node that reaches them.
 
         A volume that is reserved for the claim is the only one.
@@ -70,13 +93,15 @@ class Storage:
         meta = claim.metadata
         for volume in self._reserved.get((name, meta.namespace, meta.name), ()):
             if _suits(volume, claim, size):
-                return (volume,)
+                return FreeVolumes((volume,))
         key = name, msgspec.json.encode(claim.spec)
         if key not in self._found:
-            self._found[key] = tuple(
-                volume
-                for volume in self._free.get(name, ())
-                if _suits(volume, claim, size) and _matches(volume, claim)
+            self._found[key] = FreeVolumes(
+                tuple(
+                    volume
+                    for volume in self._free.get(name, ())
+                    if _suits(volume, claim, size) and _matches(volume, claim)
+                )
             )
         return self._found[key]
 
@@ -124,13 +149,33 @@ def reached_from(volume: PersistentVolume) -> Terms:
     return tuple(affinity.required.node_selector_terms)
 
 
+def hosts_of(term: NodeSelectorTerm) -> list[str]:
+    """Host names to which a term confines; none: to no particular ones."""
+    for requirement in term.match_expressions:
+        if requirement.key == HOSTNAME and requirement.operator == "In":
+            return requirement.values
+    return []
+
+
 def union(several: Iterable[Terms]) -> Terms:
     """Nodes that any of several selections admits."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
     result: dict[bytes, NodeSelectorTerm] = {}
     for terms in several:
         if terms is None:
             return None
-        result.update((msgspec.json.encode(term), term) for term in terms)
+        for term in terms:
+            first = term.match_expressions[0] if term.match_expressions else None
+            alone = len(term.match_expressions) == 1 and not term.match_fields
+            if first is not None and alone and first.operator == "In":
+                # Of many volumes most differ in this value alone.
+                values[first.key].update(first.values)
+            else:
+                result[msgspec.json.encode(term)] = term
+    for key, some in values.items():
+        any_of = SelectorRequirement(key=key, operator="In", values=sorted(some))
+        term = NodeSelectorTerm(match_expressions=[any_of])
+        result[msgspec.json.encode(term)] = term
     # In an order that does not depend on that of the objects.
     return tuple(result[key] for key in sorted(result))
 

@@ -18,7 +18,7 @@ import msgspec
 
 from plimsoll.api.quantity import QuantityError
 from plimsoll.world import not_modelled
-from plimsoll.world.localvolumes import Group, LocalVolumes, group_of
+from plimsoll.world.localvolumes import Group, LocalVolumes
 from plimsoll.world.objects import Objects
 from plimsoll.world.owners import controller_of
 from plimsoll.world.storage import Storage, Terms, both, class_of, reached_from, union
@@ -109,7 +109,8 @@ class Volumes:
 
     def __init__(self, objects: Objects) -> None:
         self._storage = Storage(objects)
-        self._claims = {_key(c): c for c in (*objects.claims_to_come, *objects.claims)}
+        self._claims = {_key(c): self._with_class(c) for c in objects.claims_to_come}
+        self._claims.update((_key(c), c) for c in objects.claims)
         self._to_come = {_key(c) for c in objects.claims_to_come}
         self._to_come.difference_update(map(_key, objects.claims))
         self._absent = objects.absent
@@ -177,7 +178,7 @@ class Volumes:
             if (namespace, name) in self._holders:
                 gathered.block(_IN_USE)
         for claim in own:
-            self._unbound(gathered, claim, to_come=True)
+            self._unbound(gathered, self._with_class(claim), to_come=True)
         return gathered.rules()
 
     def _claimed(
@@ -241,10 +242,7 @@ class Volumes:
         Of a claim that is yet to be made it is supposed that its volume is provisioned, or
         bound, before its pod is looked at, whatever the binding mode.
         """
-        name = class_of(claim)
-        if to_come and name is None:
-            name = self._storage.default_class
-        name = name or ""
+        name = class_of(claim) or ""
         storage_class = self._storage.classes.get(name)
         if storage_class is None:
             if "StorageClass" in self._absent and (name or to_come):
@@ -277,13 +275,22 @@ class Volumes:
         if driver:
             gathered.attached.add((driver, f"{claim.metadata.namespace}/{claim.metadata.name}"))
 
+    def _with_class(self, claim: PersistentVolumeClaim) -> PersistentVolumeClaim:
+        """A claim yet to be made with the class that admission gives it."""
+        if class_of(claim) is not None:
+            return claim
+        spec = msgspec.structs.replace(
+            claim.spec, storage_class_name=self._storage.default_class or ""
+        )
+        return msgspec.structs.replace(claim, spec=spec)
+
     def _local_group(self, claim: PersistentVolumeClaim) -> Group | None:
         """The local volumes of which the claim waits for one; None: it does not."""
         storage_class = self._storage.classes.get(class_of(claim) or "")
         if storage_class is None or self._storage.driver_of(storage_class):
             return None
         try:
-            return group_of(self._storage.free_volumes(claim))
+            return self._storage.free_volumes(claim).local
         except QuantityError:
             return None
 
@@ -299,8 +306,8 @@ class Volumes:
                 ]
             )
             return both(provisioned, (here,))
-        free = self._storage.free_volumes(claim)
-        return union((provisioned, *(reached_from(volume) for volume in free)))
+        free = self._storage.free_volumes(claim).nodes
+        return free if provisioned == () else union((provisioned, free))
 
 
 def _key(claim: PersistentVolumeClaim) -> Claim:
