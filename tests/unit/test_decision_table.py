@@ -212,6 +212,20 @@ def the_kubelet_refuses_the_resize() -> Snapshot:
 
 
 @row
+def a_new_replica_came_where_it_cannot_grow() -> Snapshot:
+    kind = w.shape(250, 256, app="app", extended=BERTH)
+    app = w.workload(replicas=4, of=kind, demand=w.load(7200))
+    pool = w.pool(
+        nodes={"min": 2, "max": 6},
+        size={"cpu": {"min": 4, "max": 4}, "memory": {"min": "8Gi", "max": "8Gi"}},
+    )
+    vms = tuple(w.vm(f"web-{n}", f"h{n - 1}", of=pool, berths=2 + n % 2) for n in (1, 2))
+    late = w.replace(w.replica("late", app, "web-1"), created=w.NOW - 5)
+    pods = (*replicas(app, 1800, "web-1", "web-1", "web-2"), late)
+    return fleet(hosts(16, 16), *vms, pods=pods, of=app, pool=pool)
+
+
+@row
 def redundancy_unmet_though_there_is_room_on_the_only_vm() -> Snapshot:
     app = w.workload(
         replicas=1,
@@ -284,6 +298,54 @@ def no_high_availability_and_one_host_may_fail() -> Snapshot:
         pool=pool,
         high_availability=False,
     )
+
+
+def coarse(per_vm: int | str, per_cpu: int) -> Snapshot:
+    """Four containers that just fit into a VM of 2 CPUs, the next sizes being 6 and 10."""
+    pool = w.pool(
+        size={
+            "cpu": {"min": 2, "max": 10, "step": 4},
+            "memory": {"min": "4Gi", "max": "16Gi", "step": "4Gi"},
+        },
+        cost={"perVM": per_vm, "perCPU": per_cpu, "perGiB": "100m"},
+    )
+    pods = tuple(w.pod(f"p{number}", w.shape(1900)) for number in range(4))
+    return fleet(hosts(16, 16), pods=pods, pool=pool)
+
+
+@row
+def licences_dear_against_cpus() -> Snapshot:
+    return coarse(40, 1)
+
+
+@row
+def cpus_dear_against_licences() -> Snapshot:
+    return coarse("100m", 4)
+
+
+def thirty_cores(licence: int) -> Snapshot:
+    """Containers of 30 CPUs in all, on hosts that restart nothing, one of which may fail."""
+    pool = w.pool(
+        size={
+            "cpu": {"min": 6, "max": 30, "step": 6},
+            "memory": {"min": "4Gi", "max": "64Gi", "step": "4Gi"},
+        },
+        cost={"perVM": licence, "perCPU": 1, "perGiB": "250m"},
+        survive={"hosts": 1},
+    )
+    pods = tuple(w.pod(f"p{number}", w.shape(6000, 1024)) for number in range(5))
+    rack = tuple(w.host(f"h{number}", 32, 128) for number in range(6))
+    return fleet(rack, pods=pods, pool=pool, high_availability=False)
+
+
+@row
+def thirty_cores_and_one_host_may_fail() -> Snapshot:
+    return thirty_cores(1)
+
+
+@row
+def thirty_cores_and_one_host_may_fail_licences_dear() -> Snapshot:
+    return thirty_cores(40)
 
 
 @row

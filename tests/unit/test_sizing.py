@@ -65,3 +65,16 @@ def test_a_promise_that_cannot_be_kept_does_not_run_the_count_up() -> None:
 def test_utilisation_leaves_head_room() -> None:
     spec = w.workload(targetUtilization={"cpuPercent": 70, "memoryPercent": 80}).spec
     assert sizing.need_of(spec, 700, 800) == sizing.Need(cpu=1000, memory=1000)
+
+
+@given(st.integers(0, 60), st.integers(1, 12))
+def test_the_share_of_a_domain_is_what_the_fullest_holds_of_an_even_spread(
+    replicas: int, domains: int
+) -> None:
+    spread = [len(range(domain, replicas, domains)) for domain in range(domains)]
+    assert sizing.share(replicas, domains) == max(spread)
+
+
+def test_what_others_offer_is_not_needed_any_more() -> None:
+    need = sizing.Need(cpu=1000, memory=100)
+    assert sizing.less(need, Size(cpu=300, memory=200)) == sizing.Need(cpu=700, memory=0)

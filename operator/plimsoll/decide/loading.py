@@ -9,12 +9,13 @@ has no room: else the scheduler crowds replicas that can then not grow.
 from __future__ import annotations
 
 from plimsoll.api import labels as names
-from plimsoll.decide import sizing
+from plimsoll.decide import cost, sizing, wording
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Bin, Fleet, over_line_by_use
-from plimsoll.decide.plan import Lever, Move
+from plimsoll.decide.plan import Lever, Move, Reason, Rejected
 from plimsoll.decide.resizing import grown
 from plimsoll.decide.roster import Roster
+from plimsoll.world.snapshot import Pool
 
 
 class Loading:
@@ -52,6 +53,7 @@ class Loading:
             line = target.line_percent
             berths = self.berths(target)
             over = over_line_by_use(vm, line)
+            rejected: tuple[Rejected, ...] = ()
             if over:
                 # No berth is added then that is not in use already.
                 berths = max(target.berths_used, min(berths, vm.berths))
@@ -59,13 +61,14 @@ class Loading:
                 added = berths - vm.berths
                 fit = "container fits" if added == 1 else "containers fit"
                 reason = f"{added} more {fit} under its load line of {line}%; loading costs nothing"
+                rejected = (_not_launched(target.pool, self._fleet),)
             elif berths < vm.berths and over:
                 reason = "measured use is over the load line"
             elif berths < vm.berths and self._further(target):
                 reason = f"no more replicas of the present size fit under its load line of {line}%"
             else:
                 continue
-            moves.append(_load(target, vm.berths, berths, reason))
+            moves.append(_load(target, vm.berths, berths, reason, rejected))
         return moves
 
     def _further(self, target: Bin) -> list[int]:
@@ -83,7 +86,22 @@ def _times(room: int, each: int) -> int:
     return room // each if each else room
 
 
-def _load(target: Bin, before: int, after: int, reason: str) -> Move:
+def _not_launched(pool: Pool, fleet: Fleet) -> Rejected:
+    """What a further VM would cost instead, the smallest that there is."""
+    least = fleet.sizes[pool.name].least
+    price = cost.of_size(pool.spec, least.cpu, least.memory)
+    return Rejected(
+        lever=Lever.LAUNCH,
+        subject=f"vmpool/{pool.name}",
+        reason=Reason.COSTLIER if price else Reason.MORE_VMS,
+        message=f"another VM would cost {wording.money(price)}",
+        cost=price,
+    )
+
+
+def _load(
+    target: Bin, before: int, after: int, reason: str, rejected: tuple[Rejected, ...]
+) -> Move:
     assert target.vm is not None
     return Move(
         kind=Lever.LOAD,
@@ -94,4 +112,5 @@ def _load(target: Bin, before: int, after: int, reason: str) -> Move:
         host=target.host,
         berths=after,
         reason=reason,
+        rejected=rejected,
     )

@@ -210,7 +210,8 @@ class Placer:
         for key in list(target.pods):
             self.fleet.take(key)
         self.fleet.close(target.name)
-        del self.launched[target.name]
+        story = self.launched.pop(target.name)
+        self.fleet.on_rollback(self.launched.__setitem__, target.name, story)
 
     def step(self, target: Bin, cpu: int, memory: int) -> bool:
         """Changes a VM's size by so many steps; False if its pool or its host does not allow."""

@@ -10,6 +10,7 @@ not do stands in the module it calls.
    or are fewer and smaller again (Shrink).
 4. VMs over their load line grow; VMs are added where a survival promise needs them.
 5. What the rest can do without is given back (Move, Retire, Shrink).
+6. Where larger VMs may be dear, the same is planned with smaller ones, and compared.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from operator import attrgetter
 import numpy as np
 
 from plimsoll.decide import cost, survival
+from plimsoll.decide.alternatives import Caps, cheapest
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.effort import Effort
 from plimsoll.decide.filters import Filters
@@ -50,7 +52,24 @@ def plan(snapshot: Snapshot, now: float, out_of_time: Callable[[], bool] | None 
     Pure and deterministic: equal snapshots and times give equal plans. ``out_of_time``
     bounds the search for what can be given back; it ends with what it found so far.
     """
-    return Planner(Fleet(snapshot), now, Effort(EFFORT, out_of_time)).plan()
+    first = Planner(Fleet(snapshot), now, Effort(EFFORT, out_of_time)).plan()
+    return improved(first, snapshot, now, out_of_time)
+
+
+def improved(
+    first: Plan, snapshot: Snapshot, now: float, out_of_time: Callable[[], bool] | None = None
+) -> Plan:
+    """A plan, or where larger VMs may be dear the cheapest of plans with smaller ones."""
+    if out_of_time is not None and out_of_time():
+        return first
+
+    def again(caps: Caps) -> Plan:
+        fleet = Fleet(snapshot)
+        for pool, cpu in caps.items():
+            fleet.sizes[pool] = fleet.sizes[pool].capped(cpu)
+        return Planner(fleet, now, Effort(EFFORT, out_of_time)).plan()
+
+    return cheapest(snapshot, first, again)
 
 
 class Planner:

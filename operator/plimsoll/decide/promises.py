@@ -9,7 +9,7 @@ from __future__ import annotations
 from plimsoll.decide import guards, survival
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer, Story
-from plimsoll.decide.plan import Refusal, Size
+from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
 
 _MEMORY = (0, 1)
 _CPU = (1, 0)
@@ -39,6 +39,7 @@ class Promises:
                     for spare in reversed(spares):
                         self._placer.cancel_launch(spare)
                     break
+                self._placer.launched[spare.name].rejected = (_not_grown(name),)
                 spares.append(spare)
 
     def _grow(self, name: str, reason: str) -> bool:
@@ -82,3 +83,12 @@ class Promises:
                 if survival.broken(self._fleet, name):
                     self._fleet.resize_bin(target, at)
                     break
+
+
+def _not_grown(pool: str) -> Rejected:
+    return Rejected(
+        lever=Lever.GROW,
+        subject=f"vmpool/{pool}",
+        reason=Reason.SURVIVAL,
+        message="its VMs on the hosts that are left cannot grow enough to take what would be lost",
+    )

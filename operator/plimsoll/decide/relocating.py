@@ -10,10 +10,11 @@ from __future__ import annotations
 from plimsoll.api import labels as names
 from plimsoll.decide import guards, wording
 from plimsoll.decide.placing import Failure, Placer
-from plimsoll.decide.plan import Lever, Move, Size
+from plimsoll.decide.plan import Lever, Move, Reason, Rejected, Size
 from plimsoll.decide.resizing import grown
 from plimsoll.decide.roster import Roster
-from plimsoll.world.snapshot import Budget, Pod, Workload
+from plimsoll.decide.trial import Trial
+from plimsoll.world.snapshot import Budget, Pod, PodShape, Workload
 
 NEW = 120.0
 """Seconds for which a replica counts as new, unless it was resized before."""
@@ -39,8 +40,9 @@ class Relocating:
         if not shape.requests.extended.get(names.BERTHS):
             # Only berths keep the scheduler from putting it where it was, again and again.
             return False
-        self._fleet.take(pod.key)
         full = grown(workload, shape, size, pod.size)
+        rejected = self._one_more(workload, pod, full, size)
+        self._fleet.take(pod.key)
         home = self._placer.place(pod.key, full, self._roster.preference(workload.key))
         if isinstance(home, Failure):
             self._fleet.put(pod.key, shape, source)
@@ -54,12 +56,31 @@ class Relocating:
                 target=home.name,
                 host=home.host,
                 reason=f"it is new and cannot grow to {wording.size(size)} where it is",
+                rejected=(rejected,),
                 deferred=""
                 if home.takes_pods_now and home.name not in self._placer.grown
                 else f"waits until VM {home.name} is ready for it",
             )
         )
         return True
+
+    def _one_more(self, workload: Workload, pod: Pod, full: PodShape, size: Size) -> Rejected:
+        """What a further replica would cost instead of moving this one."""
+        with Trial(self._placer) as trial:
+            prefer = self._roster.preference(workload.key)
+            found = trial.place(f"{pod.key}-more", full, prefer, None)
+            price = None if isinstance(found, Failure) else trial.cost
+        what = f"a further replica of {wording.size(size)}"
+        return Rejected(
+            lever=Lever.REPLICATE,
+            subject=f"workload/{workload.key}",
+            reason=Reason.NO_HOST_ROOM if price is None else Reason.NOT_CHEAPER,
+            message=f"{what} finds no place"
+            if price is None
+            else f"{what} would cost {wording.money(price)}, and this one would stay too small "
+            "for its share of the load",
+            cost=price,
+        )
 
 
 def is_new(workload: Workload, pod: Pod, now: float) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from plimsoll.decide.effort import Effort, Memory
 from plimsoll.decide.fleet import Fleet, memory_per_cpu
 from plimsoll.decide.plan import Plan
-from plimsoll.decide.planner import EFFORT, Planner
+from plimsoll.decide.planner import EFFORT, Planner, improved
 from plimsoll.world.snapshot import Pod, Snapshot
 
 
@@ -44,7 +44,7 @@ class Replanner:
         fleet.truncate(count)
         # Only a fleet that is as it was is planned on again: not after an error.
         self._fleet = fleet
-        return plan
+        return improved(plan, snapshot, now, out_of_time)
 
 
 def _refreshed(fleet: Fleet, snapshot: Snapshot) -> bool:

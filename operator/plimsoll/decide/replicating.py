@@ -126,10 +126,15 @@ class Replicating:
         return workload.replicas
 
     def order(self, workload: Workload) -> list[Pod]:
-        """The workload's pods as the ReplicaSet controller takes them away, first to last."""
+        """The workload's pods as its controller takes them away, first to last.
+
+        A StatefulSet goes by ordinal. A ReplicaSet takes unbound before bound, not ready
+        before ready, crowded together before alone.
+        """
         pods = self._roster.pods(workload)
+        if workload.target.startswith("StatefulSet/"):
+            return sorted(pods, key=_ordinal, reverse=True)
         crowd = Counter(pod.node for pod in pods if pod.node)
-        # Unbound before bound, not ready before ready, crowded together before alone.
         return sorted(
             pods,
             key=lambda p: (p.node is not None, p.ready, -crowd[p.node or ""], -p.created, p.name),
@@ -177,7 +182,7 @@ class Replicating:
         reason = Reason.AT_MAX_SIZE
         if spec.scale_up is None:
             message = "no scaleUp range is given, so replicas keep their size"
-        elif workload.replicas <= spec.redundancy.survive and spec.replicas is None:
+        elif 0 < workload.replicas <= spec.redundancy.survive and spec.replicas is None:
             reason = Reason.REDUNDANCY
             message = (
                 f"{workload.replicas} replicas, however large, do not survive the loss of "
@@ -201,3 +206,8 @@ class Replicating:
                 message=message,
             ),
         )
+
+
+def _ordinal(pod: Pod) -> int:
+    number = pod.name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1

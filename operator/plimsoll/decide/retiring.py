@@ -20,6 +20,7 @@ from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected
 from plimsoll.decide.roster import Roster
+from plimsoll.decide.sizes import Sizes
 from plimsoll.decide.waiting import Waiting
 from plimsoll.world.snapshot import Pool
 
@@ -257,14 +258,20 @@ def _move(target: Bin, emptied: Emptied) -> Move:
             if number
             else "it carries no containers"
         ),
-        rejected=(
-            Rejected(
-                lever=Lever.SHRINK,
-                subject=f"vm/{target.name}",
-                reason=Reason.COSTLIER,
-                message="a smaller VM would still cost its licence and its reservation",
-            ),
-        ),
+        rejected=(_not_shrunk(target, target.pool),) if target.pool is not None else (),
+    )
+
+
+def _not_shrunk(target: Bin, pool: Pool) -> Rejected:
+    """What a smaller VM would save instead."""
+    least = Sizes.of(pool.spec).least
+    change = cost.of_bin(target, least) - cost.of_bin(target)
+    return Rejected(
+        lever=Lever.SHRINK,
+        subject=f"vm/{target.name}",
+        reason=Reason.COSTLIER,
+        message=f"at its smallest it would change the cost by {wording.money(change)} only",
+        cost=change,
     )
 
 

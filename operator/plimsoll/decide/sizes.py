@@ -9,7 +9,7 @@ hold: requests of everything on the VM (millicores, bytes) and its number of pod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,10 @@ class Sizes:
             pods_max=density.pods.max,
             pods_per_cpu=density.pods.per_cpu,
         )
+
+    def capped(self, cpu: int) -> Sizes:
+        """The same sizes up to so many millicores."""
+        return replace(self, cpu_max=min(self.cpu_max, cpu))
 
     def smallest(self, need_cpu: int, need_memory: int, pods: int = 0) -> Size | None:
         """The smallest size offered that holds so much; None: even the largest does not."""

@@ -125,20 +125,29 @@ def _not_launched(target: Bin, before: Size, after: Size, extra: int) -> Rejecte
     """Why there is no further VM instead, as large as what the growth adds."""
     assert target.pool is not None
     spec = target.pool.spec
-    line = spec.density.load_line_percent
+    subject, line = f"vmpool/{target.pool.name}", spec.density.load_line_percent
     wanted = Sizes.of(spec).smallest(
         max(0, after.cpu - before.cpu) * line // 100,
         max(0, after.memory - before.memory) * line // 100,
     )
-    price = cost.of_size(spec, wanted.cpu, wanted.memory) if wanted is not None else extra
+    if wanted is None:
+        return Rejected(
+            lever=Lever.LAUNCH,
+            subject=subject,
+            reason=Reason.TOO_BIG,
+            message="no single VM is as large as what it grows by",
+        )
+    price = cost.of_size(spec, wanted.cpu, wanted.memory)
     costlier = price > extra
     return Rejected(
         lever=Lever.LAUNCH,
-        subject=f"vmpool/{target.pool.name}",
+        subject=subject,
         reason=Reason.COSTLIER if costlier else Reason.MORE_VMS,
-        message=f"another VM costs {wording.money(price)}, growing this one {wording.money(extra)}"
+        message=f"another VM would cost {wording.money(price)}, growing this one costs "
+        f"{wording.money(extra)}"
         if costlier
-        else "another VM would cost no less and be one VM more",
+        else f"another VM would cost {wording.money(price)}, and be one VM more",
+        cost=price,
     )
 
 
