@@ -80,6 +80,7 @@ class Storage:
                 self._reserved[key].append(volume)
         self.default_class = _default_class(objects.storage_classes)
         self._found: dict[tuple[str, bytes], FreeVolumes] = {}
+        self._alike: dict[tuple[int, ...], FreeVolumes] = {}
 
     def free_volumes(self, claim: PersistentVolumeClaim) -> FreeVolumes:
         """Volumes that the claim could be bound to, were the pod on a node that reaches them.
@@ -96,13 +97,13 @@ class Storage:
                 return FreeVolumes((volume,))
         key = name, msgspec.json.encode(claim.spec)
         if key not in self._found:
-            self._found[key] = FreeVolumes(
-                tuple(
-                    volume
-                    for volume in self._free.get(name, ())
-                    if _suits(volume, claim, size) and _matches(volume, claim)
-                )
+            some = tuple(
+                volume
+                for volume in self._free.get(name, ())
+                if _suits(volume, claim, size) and _matches(volume, claim)
             )
+            # Claims of other sizes often find the same: what follows from it is worked out once.
+            self._found[key] = self._alike.setdefault(tuple(map(id, some)), FreeVolumes(some))
         return self._found[key]
 
     def provisioned_at(self, claim: PersistentVolumeClaim, storage_class: StorageClass) -> Terms:
