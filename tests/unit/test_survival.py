@@ -259,6 +259,7 @@ def test_rounded_sizes_and_few_sets_change_nothing_else(data: st.DataObject) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "MOST_GROUPS", 1)
         patch.setattr(losing, "MOST_SETS", 3)
+        patch.setattr(losing, "_MANY", data.draw(st.integers(0, 3)))
         judged_alike(data, restarts=data.draw(st.booleans()))
 
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from plimsoll.decide.bounds import Bins, Bounds, Item
-from plimsoll.decide.columns import Bools
+from plimsoll.decide.columns import Bools, Ints
 
 MOST_SETS: Final = 2000
 """Above so many sets of lost hosts, only those of the fullest hosts are tried."""
@@ -199,58 +199,46 @@ class Losses:
     def _still(self, hosts: tuple[int, ...], since: int, fitted: _Fitted) -> bool:
         """Whether first fit would do the very same again.
 
-        Bins that took nothing took it not for lack of room: with less they would not
-        either. Bins beyond the last are not looked at.
+        A bin that took nothing took it not for lack of room: with less, or too little for
+        the smallest item tried, it would not either. Bins beyond the last are not looked at.
         """
+        bins = self.bins
         for change in self._changes[since:]:
             if change.host >= 0:
                 if change.host in hosts:
                     return False
-            elif int(self.bins.host[change.bin]) in hosts:
+            elif int(bins.host[change.bin]) in hosts:
                 continue
-            elif change.bin in fitted.used or (change.bin < fitted.last and not change.less):
+            elif change.bin in fitted.used or (
+                change.bin < fitted.last
+                and not change.less
+                and bins.first[change.bin] >= fitted.down_to
+            ):
                 return False
         return True
 
     def _fit(self, hosts: tuple[int, ...], down_to: int) -> Stuck | _Fitted:
         bins, count = self.bins, self.bins.count
-        rest: Bools = bins.open[:count].copy()
+        # What is too small for the smallest item takes nothing.
+        rest: Bools = bins.open[:count] & (bins.first[:count] >= down_to)
         for host in hosts:
             rest &= bins.host[:count] != host
         slots = np.flatnonzero(rest)
-        first, second = bins.first[slots], bins.second[slots]
+        room = _Room(bins.first[slots], bins.second[slots])
         masks: dict[int, Bools] = {}
-        used: set[int] = set()
-        last = -1
         for item, number in self._homeless(hosts):
             if item.first < down_to:
                 break
-            ok = (first >= item.first) & (second >= item.second)
-            rule = self._bounds.rule(item.rules)
+            rule, mask = self._bounds.rule(item.rules), None
             if rule:
                 mask = masks.get(rule)
                 if mask is None:
                     mask = masks[rule] = self._bounds.admitted(rule)[slots]
-                ok &= mask
-            # Each of them takes at least one.
-            taking = np.flatnonzero(ok)[:number]
-            most = np.full(len(taking), number, np.int64)
-            if item.first:
-                most = np.minimum(most, first[taking] // item.first)
-            if item.second:
-                most = np.minimum(most, second[taking] // item.second)
-            up_to = most.cumsum()
-            if not len(up_to) or up_to[-1] < number:
-                placed = int(up_to[-1]) if len(up_to) else 0
+            placed = room.fill(item, number, mask)
+            if placed < number:
                 return Stuck(tuple(self.hosts[host] for host in hosts), item, placed)
-            end = int(np.searchsorted(up_to, number)) + 1
-            taking, took = taking[:end], most[:end]
-            took[-1] -= int(up_to[end - 1]) - number
-            first[taking] -= took * item.first
-            second[taking] -= took * item.second
-            used.update(slots[taking].tolist())
-            last = max(last, int(slots[taking[-1]]))
-        return _Fitted(down_to, frozenset(used), last)
+        used = slots[sorted(room.used)].tolist()
+        return _Fitted(down_to, frozenset(used), used[-1] if used else -1)
 
     def _homeless(self, hosts: tuple[int, ...]) -> list[tuple[Item, int]]:
         """What the hosts hold, in the order in which it is put elsewhere."""
@@ -261,3 +249,61 @@ class Losses:
         return sorted(
             together.items(), key=lambda pair: (-pair[0].first, -pair[0].second, pair[0].tie)
         )
+
+
+class _Room:
+    """What bins have to spare, filled by first fit."""
+
+    def __init__(self, first: Ints, second: Ints) -> None:
+        self._first = first
+        self._second = second
+        self.used: set[int] = set()
+
+    def fill(self, item: Item, number: int, mask: Bools | None) -> int:
+        """Puts so many items into bins in the mask (None: all); answers how many found room."""
+        first, second = self._first, self._second
+        ok = first >= item.first
+        ok &= second >= item.second
+        if mask is not None:
+            ok &= mask
+        if number > _MANY:
+            return self._fill_many(item, number, ok)
+        left = number
+        while left:
+            bin_ = int(ok.argmax()) if len(ok) else 0
+            if not len(ok) or not ok[bin_]:
+                break
+            took = left
+            if item.first:
+                took = min(took, int(first[bin_]) // item.first)
+            if item.second:
+                took = min(took, int(second[bin_]) // item.second)
+            first[bin_] -= took * item.first
+            second[bin_] -= took * item.second
+            ok[bin_] = False
+            self.used.add(bin_)
+            left -= took
+        return number - left
+
+    def _fill_many(self, item: Item, number: int, ok: Bools) -> int:
+        # Each bin that has room takes at least one.
+        taking = np.flatnonzero(ok)[:number]
+        most = np.full(len(taking), number, np.int64)
+        if item.first:
+            most = np.minimum(most, self._first[taking] // item.first)
+        if item.second:
+            most = np.minimum(most, self._second[taking] // item.second)
+        up_to = most.cumsum()
+        end = min(len(taking), int(np.searchsorted(up_to, number)) + 1)
+        taking, took = taking[:end], most[:end]
+        placed = int(up_to[end - 1]) if end else 0
+        if placed > number:
+            took[-1] -= placed - number
+        self._first[taking] -= took * item.first
+        self._second[taking] -= took * item.second
+        self.used.update(taking.tolist())
+        return min(placed, number)
+
+
+_MANY: Final = 8
+"""Above so many items of a kind, all bins are looked at together."""

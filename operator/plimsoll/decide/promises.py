@@ -13,6 +13,7 @@ from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
 
 _MEMORY = (0, 1)
 _CPU = (1, 0)
+_BOTH = (_MEMORY, _CPU)
 
 
 class Promises:
@@ -49,13 +50,12 @@ class Promises:
             for b in self._fleet.of_pool(name)
             if guards.grow(self._fleet, b, cpu=True, memory=True) is None
         ]
-        before = {b.name: Size(cpu=b.cpu, memory=b.memory) for b in targets}
+        before = {b.name: b.size for b in targets}
         if not self._enlarge(name, targets, before):
             return False
+        self._trim(name, targets, before)
         for target in targets:
-            self._trim(name, target, before[target.name])
-        for target in targets:
-            after = Size(cpu=target.cpu, memory=target.memory)
+            after = target.size
             if after != before[target.name]:
                 self._fleet.resize_bin(target, before[target.name])
                 self._placer.grow(target, after, Story(reason=reason, rejected=()))
@@ -63,24 +63,55 @@ class Promises:
 
     def _enlarge(self, name: str, targets: list[Bin], before: dict[str, Size]) -> bool:
         """Adds memory alone, then CPUs alone, then both, step by step, until it is enough."""
-        for steps in ((_MEMORY,), (_CPU,), (_MEMORY, _CPU)):
-            while survival.broken(self._fleet, name):
-                if sum(self._placer.step(b, *step) for b in targets for step in steps) == 0:
-                    break
-            if not survival.broken(self._fleet, name):
+        if not self._enough(name, targets, before, _BOTH):
+            return False
+        for steps in ((_MEMORY,), (_CPU,)):
+            self._restore(targets, before)
+            if self._enough(name, targets, before, steps):
                 return True
-            for target in targets:
-                self._fleet.resize_bin(target, before[target.name])
-        return False
+        return self._enough(name, targets, before, _BOTH)
 
-    def _trim(self, name: str, target: Bin, before: Size) -> None:
+    def _enough(
+        self,
+        name: str,
+        targets: list[Bin],
+        before: dict[str, Size],
+        steps: tuple[tuple[int, int], ...],
+    ) -> bool:
+        """Adds such steps to all until it is enough; if it never is, all is as before."""
+        while not survival.holds(self._fleet, name):
+            if sum(self._placer.step(b, *step) for b in targets for step in steps) == 0:
+                self._restore(targets, before)
+                return False
+        return True
+
+    def _restore(self, targets: list[Bin], sizes: dict[str, Size]) -> None:
+        for target in targets:
+            if target.size != sizes[target.name]:
+                self._fleet.resize_bin(target, sizes[target.name])
+
+    def _trim(self, name: str, targets: list[Bin], before: dict[str, Size]) -> None:
+        """Takes back what is not needed, of the first VMs first; of many at once where it may."""
+        larger = {target.name: target.size for target in targets}
+        self._restore(targets, before)
+        if survival.holds(self._fleet, name):
+            return
+        self._restore(targets, larger)
+        if len(targets) == 1:
+            self._trim_one(name, targets[0], before[targets[0].name])
+            return
+        middle = len(targets) // 2
+        self._trim(name, targets[:middle], before)
+        self._trim(name, targets[middle:], before)
+
+    def _trim_one(self, name: str, target: Bin, before: Size) -> None:
         """Takes back the steps that one VM does not need, but none that it had before."""
         for cpu, memory in ((-1, 0), (0, -1)):
             while (cpu and target.cpu > before.cpu) or (memory and target.memory > before.memory):
-                at = Size(cpu=target.cpu, memory=target.memory)
+                at = target.size
                 if not self._placer.step(target, cpu, memory):
                     break
-                if survival.broken(self._fleet, name):
+                if not survival.holds(self._fleet, name):
                     self._fleet.resize_bin(target, at)
                     break
 

@@ -32,16 +32,21 @@ def broken(fleet: Fleet, pool: str) -> str:
     return watch.why() if watch is not None else ""
 
 
+def holds(fleet: Fleet, pool: str) -> bool:
+    """Whether ``broken`` answers nothing; quicker where it would."""
+    watch = _watch(fleet, pool)
+    return watch is None or watch.holds()
+
+
 def kept(fleet: Fleet) -> tuple[str, ...]:
     """Pools whose survival promise holds now, by name; those that promise nothing are not named."""
     if fleet.kept_promises is None or fleet.kept_promises[0] != fleet.version:
-        found = []
-        for name, pool in sorted(fleet.pools.items()):
-            if pool.spec.survive.hosts:
-                watch = _watch(fleet, name)
-                if watch is None or watch.holds():
-                    found.append(name)
-        fleet.kept_promises = (fleet.version, tuple(found))
+        names = tuple(
+            name
+            for name, pool in sorted(fleet.pools.items())
+            if pool.spec.survive.hosts and holds(fleet, name)
+        )
+        fleet.kept_promises = (fleet.version, names)
     return fleet.kept_promises[1]
 
 
