@@ -162,11 +162,12 @@ def test_the_document_has_the_documented_fields(unplaceable: str) -> None:
         "to",
         "host",
         "reason",
+        "cost",
         "deferred",
         "rejected",
     ]
     rejected = [r for m in document(DUMP)["moves"] for r in m["rejected"]]
-    assert list(rejected[0]) == ["kind", "subject", "reason", "message"]
+    assert list(rejected[0]) == ["kind", "subject", "reason", "message", "cost"]
     vm = next(vm for vm in found["vms"] if vm["new"])
     assert list(vm) == ["name", "pool", "host", "labels", "allocatable", "new"]
     assert all(type(vm["allocatable"][name]) is int for name in ("cpu", "memory", "pods"))

@@ -61,6 +61,7 @@ def _move(move: Move) -> Json:
         "to": move.target,
         "host": move.host,
         "reason": move.reason,
+        "cost": move.cost / 1000,
         "deferred": move.deferred,
         "rejected": [
             {
@@ -68,6 +69,7 @@ def _move(move: Move) -> Json:
                 "subject": rejected.subject,
                 "reason": rejected.reason.value,
                 "message": rejected.message,
+                "cost": None if rejected.cost is None else rejected.cost / 1000,
             }
             for rejected in move.rejected
         ],
