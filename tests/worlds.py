@@ -156,6 +156,7 @@ def shapes(draw: st.DrawFn, *, priorities: tuple[int, ...] = (0,)) -> PodShape:
         app=app,
         namespace=draw(st.sampled_from(["default", "default", "shop"])),
         priority=draw(st.sampled_from(priorities)),
+        preempts=draw(st.sampled_from([True, True, False])),
         **fields,
     )
 
@@ -253,7 +254,8 @@ def worlds(draw: st.DrawFn, *, priorities: tuple[int, ...] = (0,)) -> Snapshot:
         kind = draw(shapes(priorities=priorities))
         held = draw(st.sampled_from(["", "", "", "do-not-disrupt"]))
         gated = draw(st.sampled_from([False, False, False, False, True]))
-        pod = w.pod(f"p{number:02}", kind, None, held=held, gated=gated)
+        nominated = draw(st.sampled_from([None] * 9 + [v.name for v in there][:1]))
+        pod = w.pod(f"p{number:02}", kind, None, held=held, gated=gated, nominated=nominated)
         pods.append(w.replace(pod, namespace=kind.namespace))
     world = Snapshot(
         hypervisors=(rack,),
@@ -276,7 +278,7 @@ def worlds(draw: st.DrawFn, *, priorities: tuple[int, ...] = (0,)) -> Snapshot:
             return pod
         left[0] -= requests.cpu
         left[1] -= requests.memory
-        return w.replace(pod, node=first.placements[pod.key], ready=True)
+        return w.replace(pod, node=first.placements[pod.key], nominated=None, ready=True)
 
     bound = tuple(
         bind(p)
