@@ -61,6 +61,10 @@ def controller(kind: str, name: str, *, group: str = "apps/v1", **spec: Any) -> 
     }
 
 
+def storage(api_version: str, kind: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+
+
 def owned(name: str, kind: str, owner: str, **fields: Any) -> dict[str, Any]:
     reference = {"apiVersion": "apps/v1", "kind": kind, "name": owner, "controller": True}
     return pod(name, metadata={"ownerReferences": [reference], **fields.pop("meta", {})}, **fields)
@@ -556,6 +560,7 @@ EXPRESSION = (
     ".spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
     ".nodeSelectorTerms[0].matchExpressions[0]"
 )
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 BAD_OBJECTS: dict[str, tuple[dict[str, Any], str]] = {
     "no kind": ({"apiVersion": "v1"}, "$.kind: is missing"),
     "no apiVersion": ({"kind": "Pod"}, "$.apiVersion: is missing: add it, such as apiVersion: v1"),
@@ -672,6 +677,53 @@ BAD_OBJECTS: dict[str, tuple[dict[str, Any], str]] = {
     "toleration of nothing": (
         pod(spec={"tolerations": [{"value": "x"}]}),
         "$.spec.tolerations[0].operator: must be Exists where there is no key",
+    ),
+    "wish without weight": (
+        pod(spec={"affinity": {"nodeAffinity": {PREFERRED: [{"weight": 0, "preference": {}}]}}}),
+        f"{PREFERRED}[0].weight: 0 is no weight: give 1 to 100",
+    ),
+    "wish without topology": (
+        pod(
+            spec={
+                "affinity": {
+                    "podAffinity": {
+                        PREFERRED: [{"weight": 1, "podAffinityTerm": {"topologyKey": ""}}]
+                    }
+                }
+            }
+        ),
+        f"{PREFERRED}[0].podAffinityTerm.topologyKey: is empty",
+    ),
+    "size of a claim": (
+        storage("v1", "PersistentVolumeClaim", resources={"requests": {"storage": "big"}}),
+        "$.spec.resources.requests.storage: 'big' is not a quantity",
+    ),
+    "size of a claim's template": (
+        controller(
+            "StatefulSet",
+            "db",
+            volumeClaimTemplates=[
+                {"metadata": {"name": "d"}, "spec": {"resources": {"requests": {"storage": "x"}}}}
+            ],
+        ),
+        "$.spec.volumeClaimTemplates[0].spec.resources.requests.storage: 'x' is not a quantity",
+    ),
+    "place of a volume": (
+        storage("v1", "PersistentVolume", nodeAffinity={"required": {"nodeSelectorTerms": []}}),
+        "$.spec.nodeAffinity.required.nodeSelectorTerms: is empty, so no node would do",
+    ),
+    "binding mode": (
+        {
+            **storage("storage.k8s.io/v1", "StorageClass"),
+            "provisioner": "p",
+            "volumeBindingMode": "Sometime",
+        },
+        "$.volumeBindingMode: 'Sometime' is not allowed: choose one of Immediate, "
+        "WaitForFirstConsumer",
+    ),
+    "room for volumes": (
+        {**storage("storage.k8s.io/v1", "CSIStorageCapacity"), "capacity": "-1"},
+        "$.capacity: '-1'",
     ),
     "unreadable time": (
         pod(metadata={"creationTimestamp": "yesterday"}),

@@ -27,6 +27,9 @@ Finding = tuple[str, str, str]
 _SELECTOR_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
 _NODE_OPERATORS: Final = _SELECTOR_OPERATORS | {"Gt", "Lt"}
 _TOLERATION_OPERATORS: Final = frozenset({"", "Exists", "Equal", "Gt", "Lt"})
+_BINDING_MODES: Final = frozenset({"Immediate", "WaitForFirstConsumer"})
+_REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 _EFFECTS: Final = frozenset({"NoSchedule", "PreferNoSchedule", "NoExecute"})
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -72,6 +75,14 @@ class Checker:
                     yield from _quantities(value.overhead.pod_fixed, ".overhead.podFixed")
                 if value.scheduling is not None:
                     yield from _tolerations(value.scheduling.tolerations, ".scheduling.tolerations")
+            case wire.PersistentVolumeClaim():
+                yield from _claim(value.spec, ".spec")
+            case wire.PersistentVolume():
+                yield from _volume(value)
+            case wire.StorageClass():
+                yield from _storage_class(value)
+            case wire.CSIStorageCapacity():
+                yield from _storage_capacity(value)
             case wire.PodMetrics():
                 for number, container in enumerate(value.containers):
                     yield from _quantities(container.usage, f".containers[{number}].usage")
@@ -90,6 +101,8 @@ class Checker:
             if count is not None and count < 0:
                 yield f".spec.{name}", f"{count} is negative", "give zero or more"
         yield from _label_selector(spec.selector, ".spec.selector")
+        for number, claim in enumerate(spec.volume_claim_templates):
+            yield from _claim(claim.spec, f".spec.volumeClaimTemplates[{number}].spec")
         yield from self._pod_spec(spec.template.spec, ".spec.template.spec")
 
     def _pod_spec(self, spec: wire.PodSpec, path: str) -> Iterator[Finding]:
@@ -189,28 +202,75 @@ def _tolerations(tolerations: Iterable[wire.Toleration], path: str) -> Iterator[
 
 
 def _affinity(affinity: wire.Affinity, path: str) -> Iterator[Finding]:
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    if affinity.node_affinity is not None and affinity.node_affinity.required is not None:
-        terms = affinity.node_affinity.required.node_selector_terms
-        where = f"{path}.nodeAffinity.{required}.nodeSelectorTerms"
-        if not terms:
-            yield where, "is empty, so no node would do", "add a term, or leave the affinity out"
-        for number, term in enumerate(terms):
-            for name, some in (
-                ("matchExpressions", term.match_expressions),
-                ("matchFields", term.match_fields),
-            ):
-                yield from _requirements(some, _NODE_OPERATORS, f"{where}[{number}].{name}")
+    if affinity.node_affinity is not None:
+        where = f"{path}.nodeAffinity"
+        if affinity.node_affinity.required is not None:
+            yield from _node_selector(affinity.node_affinity.required, f"{where}.{_REQUIRED}")
+        for number, wish in enumerate(affinity.node_affinity.preferred):
+            yield from _weight(wish.weight, f"{where}.{_PREFERRED}[{number}]")
+            yield from _node_term(wish.preference, f"{where}.{_PREFERRED}[{number}].preference")
     for name, pods in (
         ("podAffinity", affinity.pod_affinity),
         ("podAntiAffinity", affinity.pod_anti_affinity),
     ):
-        for number, pod_term in enumerate(pods.required if pods is not None else ()):
-            where = f"{path}.{name}.{required}[{number}]"
-            if not pod_term.topology_key:
-                yield f"{where}.topologyKey", "is empty", "write kubernetes.io/hostname or the like"
-            yield from _label_selector(pod_term.label_selector, f"{where}.labelSelector")
-            yield from _label_selector(pod_term.namespace_selector, f"{where}.namespaceSelector")
+        if pods is None:
+            continue
+        for number, term in enumerate(pods.required):
+            yield from _pod_term(term, f"{path}.{name}.{_REQUIRED}[{number}]")
+        for number, weighted in enumerate(pods.preferred):
+            where = f"{path}.{name}.{_PREFERRED}[{number}]"
+            yield from _weight(weighted.weight, where)
+            yield from _pod_term(weighted.pod_affinity_term, f"{where}.podAffinityTerm")
+
+
+def _weight(weight: int, path: str) -> Iterator[Finding]:
+    if not 1 <= weight <= 100:
+        yield f"{path}.weight", f"{weight} is no weight", "give 1 to 100"
+
+
+def _node_selector(selector: wire.NodeSelector, path: str) -> Iterator[Finding]:
+    where = f"{path}.nodeSelectorTerms"
+    if not selector.node_selector_terms:
+        yield where, "is empty, so no node would do", "add a term, or leave the affinity out"
+    for number, term in enumerate(selector.node_selector_terms):
+        yield from _node_term(term, f"{where}[{number}]")
+
+
+def _node_term(term: wire.NodeSelectorTerm, path: str) -> Iterator[Finding]:
+    for name, some in (
+        ("matchExpressions", term.match_expressions),
+        ("matchFields", term.match_fields),
+    ):
+        yield from _requirements(some, _NODE_OPERATORS, f"{path}.{name}")
+
+
+def _pod_term(term: wire.PodAffinityTerm, path: str) -> Iterator[Finding]:
+    if not term.topology_key:
+        yield f"{path}.topologyKey", "is empty", "write kubernetes.io/hostname or the like"
+    yield from _label_selector(term.label_selector, f"{path}.labelSelector")
+    yield from _label_selector(term.namespace_selector, f"{path}.namespaceSelector")
+
+
+def _claim(spec: wire.PersistentVolumeClaimSpec, path: str) -> Iterator[Finding]:
+    yield from _quantities(spec.resources.requests, f"{path}.resources.requests")
+    yield from _label_selector(spec.selector, f"{path}.selector")
+
+
+def _volume(volume: wire.PersistentVolume) -> Iterator[Finding]:
+    yield from _quantities(volume.spec.capacity, ".spec.capacity")
+    affinity = volume.spec.node_affinity
+    if affinity is not None and affinity.required is not None:
+        yield from _node_selector(affinity.required, ".spec.nodeAffinity.required")
+
+
+def _storage_class(value: wire.StorageClass) -> Iterator[Finding]:
+    yield from _one_of(value.volume_binding_mode, _BINDING_MODES, ".volumeBindingMode")
+
+
+def _storage_capacity(value: wire.CSIStorageCapacity) -> Iterator[Finding]:
+    sizes = {"capacity": value.capacity, "maximumVolumeSize": value.maximum_volume_size}
+    yield from _quantities({n: size for n, size in sizes.items() if size is not None}, "")
+    yield from _label_selector(value.node_topology, ".nodeTopology")
 
 
 def _spread(constraint: wire.TopologySpreadConstraint, path: str) -> Iterator[Finding]:
