@@ -43,7 +43,7 @@ class Disagreement:
     """A pod of which plan and scheduler think differently."""
 
     kind: str
-    """``refused``: placed by the plan, left pending by the scheduler; ``fits``: given up by the
+    """``refused``: placed by the plan, not bound there by the scheduler; ``fits``: given up by the
     plan, bound by the scheduler; ``needless``: a VM is launched for pods that are bound without
     it; ``preempts``: removed for another pod; ``daemon``: the pod of a DaemonSet that finds no
     room on a new VM."""
@@ -337,43 +337,48 @@ class Comparison:
         await self.cluster.lift_gate(self.isolation.namespace(namespace), name)
 
     async def _settle(self, places: dict[str, str]) -> None:
-        """Awaits that pods are bound; notes those that are not, and puts them there by force."""
-        if not await self._bound(places) and self.nominating:
-            # Perhaps only the order was unlucky: a pod that took another one's place when that
-            # one's nomination was dropped, a spread that some orders break on the way.
+        """Awaits that pods are bound, and notes those that are not.
+
+        What follows rests on every pod being where the plan has it. Where some went elsewhere,
+        all of them start once more, one by one.
+        """
+        await self._bound(places)
+        astray = {key: place for key, place in places.items() if self._node(key) != place}
+        self.result.counts["elsewhere"] += sum(bool(self._node(key)) for key in astray)
+        if astray and self.nominating:
             self.result.counts["retried"] += 1
             await self._delete(places)
-            await self._place_in_turn(places)
-        for key, place in places.items():
-            node = self._node(key)
-            if not node:
+            astray = await self._place_in_turn(places)
+        for key, place in astray.items():
+            if not self._node(key):
                 self.result.counts["pending"] += 1
-                if self.nominating:
-                    detail = f"not on {place}: {self._verdict(key)}"
-                    self.result.disagreements.append(Disagreement("refused", key, detail))
-            elif node != place:
-                self.result.counts["elsewhere"] += 1
-            if node != place:
-                await self._delete([key])
-                await self._create([key], node=place)
+            if self.nominating:
+                detail = f"not on {place}: {self._verdict(key) or 'taken to another node'}"
+                self.result.disagreements.append(Disagreement("refused", key, detail))
 
-    async def _place_in_turn(self, places: dict[str, str]) -> None:
-        """Shows the scheduler one pod after another, those again that failed before others."""
-        waiting = list(places)
+    async def _place_in_turn(self, places: dict[str, str]) -> dict[str, str]:
+        """Shows the scheduler one pod after another, those again that failed before others.
+
+        A pod may come too early, of a spread for example. It then must not take another one's
+        place. Returns those that fail even when all the others are where they should be.
+        """
+        waiting = dict(places)
         while waiting:
             await self._create(waiting, gate=GATE)
-            await self._nominate({key: places[key] for key in waiting})
-            for key in waiting:
+            await self._nominate(waiting)
+            failed = {}
+            for key, place in waiting.items():
                 await self._lift(key)
                 await self._wait(partial(self._placed_or_tried, key))
-                if self._node(key) not in ("", places[key]):
-                    # Not yet: it must not take another one's place.
-                    await self._delete([key])
-            failed = [key for key in waiting if not self._node(key)]
+                if self._node(key) != place:
+                    failed[key] = place
+                    if self._node(key):
+                        await self._delete([key])
             if len(failed) == len(waiting):
-                return
+                return failed
             await self._delete(failed)
             waiting = failed
+        return {}
 
     async def _bound(self, places: dict[str, str]) -> bool:
         told: Counter[str] = Counter()

@@ -86,4 +86,5 @@ def _paths(part: object, path: tuple[str | int, ...]) -> Iterator[tuple[str | in
         if step not in _MEANT:
             yield (*path, step)
     for step, value in steps:
-        yield from _paths(value, (*path, step))
+        if step not in _MEANT:
+            yield from _paths(value, (*path, step))
