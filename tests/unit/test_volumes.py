@@ -443,6 +443,79 @@ def test_of_pods_yet_to_be_made_no_local_volume_is_reserved() -> None:
     assert not reached(found, {HOSTNAME: "b"})
 
 
+# Volumes that several nodes reach, and too few of them
+
+
+def wants(name: str, *claims: str, **spec: Any) -> wire.Pod:
+    """A pending pod that uses claims."""
+    document = {"metadata": {"name": name, "namespace": "default"}, "spec": spec}
+    pod = msgspec.convert(document, wire.Pod)
+    return msgspec.structs.replace(
+        pod, spec=msgspec.structs.replace(pod.spec, volumes=uses(*claims))
+    )
+
+
+def contested(pods: tuple[wire.Pod, ...], *volumes: wire.PersistentVolume, **objects: Any) -> str:
+    """Zones in which each pod finds its volumes, pod after pod; ``-``: none is left for it."""
+    names = sorted({v.name.removeprefix("v-") for p in pods for v in p.spec.volumes})
+    found = Volumes(
+        Objects(
+            claims=tuple(claim(name) for name in names),
+            storage_classes=(static(),),
+            volumes=volumes,
+            pods=pods,
+            **objects,
+        )
+    )
+    result = []
+    for pod in pods:
+        of_pod = found.rules_of("default", pod.metadata.name, pod.spec.volumes)
+        assert of_pod is not None
+        result.append("-" if of_pod.blocked else zones(of_pod))
+    return " ".join(result)
+
+
+def shared(name: str, zone: str, size: str = "10Gi") -> wire.PersistentVolume:
+    return volume(name, nodeAffinity=at(ZONE, zone), capacity={"storage": size})
+
+
+def test_while_there_are_enough_volumes_everywhere_none_is_reserved() -> None:
+    two = wants("p", "x"), wants("q", "y")
+    found = contested(two, *(shared(f"{z}{n}", z) for z in "ab" for n in (1, 2)))
+    assert found == "ab ab"
+    other = shared("other", "c", "1Mi")
+    assert contested(two[:1], shared("1", "a"), shared("2", "b"), other) == "ab"
+
+
+def test_where_claims_compete_each_has_a_volume_of_its_own() -> None:
+    three = wants("p", "x"), wants("q", "y"), wants("r", "z")
+    assert contested(three, shared("1", "a"), shared("2", "a"), shared("3", "b")) == "a a b"
+    assert contested(three, shared("1", "b"), shared("2", "a")) == "b a -"
+    # The smallest goes first.
+    assert contested(three[:2], shared("1", "a", "90Gi"), shared("2", "b")) == "b a"
+
+
+def test_the_more_important_pod_gets_the_last_volume() -> None:
+    pods = wants("p", "x"), wants("q", "y", priority=5)
+    assert contested(pods, shared("1", "a")) == "- a"
+
+
+def test_volumes_of_one_pod_are_taken_in_one_place() -> None:
+    pods = wants("p", "x", "y"), wants("q", "z")
+    volumes = shared("1", "a"), shared("2", "b"), shared("3", "b")
+    assert contested(pods, *volumes) == "b a"
+    assert contested(pods[:1], *volumes[:2]) == "-"
+    anywhere = volume("2", capacity={"storage": "20Gi"})
+    assert contested(pods[:1], volumes[0], anywhere) == "a"
+
+
+def test_a_volume_is_reserved_where_the_pod_may_go() -> None:
+    nodes = tuple(wire.Node(metadata=wire.Meta(name=z, labels={ZONE: z})) for z in "ab")
+    pods = wants("p", "x", nodeSelector={ZONE: "b"}), wants("q", "y")
+    volumes = shared("1", "a"), shared("2", "b")
+    assert contested(pods, *volumes, nodes=nodes) == "b a"
+
+
 # One pod at a time
 
 

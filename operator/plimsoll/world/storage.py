@@ -206,6 +206,11 @@ def storage_of(amounts: dict[str, Quantity]) -> int:
     return parse_bytes(amounts.get("storage", 0))
 
 
+def size_of(volume: PersistentVolume) -> int:
+    """Bytes of a volume that suits some claim."""
+    return storage_of(volume.spec.capacity)
+
+
 def _suits(volume: PersistentVolume, claim: PersistentVolumeClaim, size: int) -> bool:
     """Whether a volume is large enough, of the right sort, and reserved for no other claim."""
     reserved = volume.spec.claim_ref

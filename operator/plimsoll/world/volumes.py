@@ -10,7 +10,7 @@ off every node is said in their words.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,10 +18,11 @@ import msgspec
 
 from plimsoll.api.quantity import QuantityError
 from plimsoll.world import not_modelled
-from plimsoll.world.localvolumes import Group, LocalVolumes
+from plimsoll.world.localvolumes import LocalVolumes
 from plimsoll.world.objects import Objects
 from plimsoll.world.owners import controller_of
-from plimsoll.world.storage import Storage, Terms, both, class_of, reached_from, union
+from plimsoll.world.reservations import Claim, Waiting, are_contested, reserve
+from plimsoll.world.storage import FreeVolumes, Storage, Terms, both, class_of, reached_from, union
 from plimsoll.world.wire import (
     Meta,
     NodeSelector,
@@ -53,9 +54,6 @@ _NONE_FREE: Final = "node(s) didn't find available persistent volumes to bind"
 _IN_USE: Final = (
     "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 )
-
-Claim = tuple[str, str]
-"""Namespace and name."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,12 +117,19 @@ class Volumes:
         """Whether the rules depend on which pods are where."""
         self._holders = _holders(objects.pods, for_one_pod) if for_one_pod else {}
         self._local = LocalVolumes(self._storage)
-        for claim in self._claims.values():
-            group = None if _is_bound(claim) else self._local_group(claim)
-            if group is not None:
-                self._local.note(group)
-        self.follows_nodes = bool(self._local)
-        """Whether ``free_on`` has anything to say of nodes."""
+        waiting: dict[Claim, FreeVolumes] = {}
+        for key, claim in self._claims.items():
+            free = None if _is_bound(claim) else self._waits_for(claim)
+            if free is not None and free.local is not None:
+                self._local.note(free.local)
+            elif free is not None and free.volumes:
+                waiting[key] = free
+        self._reserved: dict[Claim, PersistentVolume | None] = {}
+        if waiting and are_contested(waiting):
+            self.follows_pods = True
+            self._reserved = reserve(_consumers(objects.pods, waiting), objects.nodes)
+        self.follows_nodes = bool(self._local or self._reserved)
+        """Whether the rules, or ``free_on``, depend on nodes."""
         self.free_on = self._local.on(objects.nodes)
         """By node name: free volumes that it alone reaches, by resource (see ``LocalVolumes``)."""
 
@@ -268,9 +273,9 @@ class Volumes:
         if terms == ():
             gathered.block(_NONE_FREE)
         gathered.only(terms)
-        group = self._local_group(claim)
-        for resource in self._local.taken_by(group) if group else ():
-            gathered.local[resource] += 1
+        free = self._waits_for(claim)
+        if free is not None and free.local is not None:
+            gathered.local.update(self._local.taken_by(free.local))
         driver = self._storage.driver_of(storage_class)
         if driver:
             gathered.attached.add((driver, f"{claim.metadata.namespace}/{claim.metadata.name}"))
@@ -284,13 +289,13 @@ class Volumes:
         )
         return msgspec.structs.replace(claim, spec=spec)
 
-    def _local_group(self, claim: PersistentVolumeClaim) -> Group | None:
-        """The local volumes of which the claim waits for one; None: it does not."""
+    def _waits_for(self, claim: PersistentVolumeClaim) -> FreeVolumes | None:
+        """The volumes of which the claim waits for one; None: one will be made for it."""
         storage_class = self._storage.classes.get(class_of(claim) or "")
         if storage_class is None or self._storage.driver_of(storage_class):
             return None
         try:
-            return self._storage.free_volumes(claim).local
+            return self._storage.free_volumes(claim)
         except QuantityError:
             return None
 
@@ -306,6 +311,9 @@ class Volumes:
                 ]
             )
             return both(provisioned, (here,))
+        if _key(claim) in self._reserved:
+            volume = self._reserved[_key(claim)]
+            return reached_from(volume) if volume is not None else ()
         free = self._storage.free_volumes(claim).nodes
         return free if provisioned == () else union((provisioned, free))
 
@@ -380,6 +388,20 @@ def _holders(pods: Iterable[Pod], claims: set[Claim]) -> dict[Claim, str]:
         for claim, some in users.items()
         if any(pod.spec.node_name or not pod.spec.scheduling_gates for pod in some)
     }
+
+
+def _consumers(pods: Iterable[Pod], claims: Mapping[Claim, FreeVolumes]) -> list[Waiting]:
+    """Pending pods that use any of the claims, in the order in which the scheduler takes them."""
+    result = []
+    for pod in sorted((p for p in pods if not p.spec.node_name), key=_turn):
+        waiting = Waiting(pod.spec)
+        for volume in pod.spec.volumes:
+            key = pod.metadata.namespace, _claim_name(pod.metadata.name, volume) or ""
+            if key in claims:
+                waiting.claims[key] = claims[key]
+        if waiting.claims:
+            result.append(waiting)
+    return result
 
 
 def _turn(pod: Pod) -> tuple[bool, bool, int, str, str]:
