@@ -27,7 +27,10 @@ from plimsoll_bench.table import Row, at_most, judged, median, percentile
 
 _HALF: Final = at_most(0.3)
 _MOST: Final = at_most(1.0)
-_POOL: Final = "live"
+_VMS_OF_A_POOL: Final = 100
+"""VMs of one pool at one simulated data centre, which keeps its accounts in one object."""
+_AT_ONCE: Final = 12
+"""VMs that a pool launches at once."""
 _NEW: Final = "bench-new"
 """Namespace of the pods that come one at a time."""
 _OLD: Final = "bench-old"
@@ -98,8 +101,12 @@ class _Live:
     async def _launch_vms(self) -> None:
         await self._kube.create(_namespace(_NEW))
         await self._kube.create(_namespace(_OLD))
-        await self._kube.create(_hypervisor(self._vms + self._case.settings.live_pods))
-        await self._kube.create(_pool(self._vms, self._case.settings.live_pods))
+        more = self._case.settings.live_pods
+        for first in range(0, self._vms, _VMS_OF_A_POOL):
+            name = f"rack-{first // _VMS_OF_A_POOL:02}"
+            vms = min(_VMS_OF_A_POOL, self._vms - first)
+            await self._kube.create(_hypervisor(name, vms + more))
+            await self._kube.create(_pool(name, vms, more))
 
         async def ready() -> int:
             return sum(
@@ -272,12 +279,12 @@ def _namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def _hypervisor(vms: int) -> Json:
+def _hypervisor(name: str, vms: int) -> Json:
     hosts = -(-vms // _VMS_ON_A_HOST) + 1
     return {
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "Hypervisor",
-        "metadata": {"name": _POOL},
+        "metadata": {"name": name},
         "spec": {
             "provider": "simulated",
             "simulated": {
@@ -296,19 +303,19 @@ def _hypervisor(vms: int) -> Json:
     }
 
 
-def _pool(vms: int, more: int) -> Json:
+def _pool(name: str, vms: int, more: int) -> Json:
     return {
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "VMPool",
-        "metadata": {"name": _POOL},
+        "metadata": {"name": name},
         "spec": {
-            "hypervisor": _POOL,
+            "hypervisor": name,
             "nodes": {"min": vms, "max": vms + more},
             "size": {
                 "cpu": {"min": _CPUS, "max": _CPUS},
                 "memory": {"min": str(_MEMORY), "max": str(_MEMORY)},
             },
             "density": {"pods": {"min": 1, "max": 110}, "loadLinePercent": 100},
-            "maxLaunching": 500,
+            "maxLaunching": _AT_ONCE,
         },
     }
