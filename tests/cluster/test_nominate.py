@@ -66,6 +66,19 @@ class Scene:
             }
         )
 
+    async def ready(self) -> None:
+        """Returns once both nodes are: from then on nothing makes the scheduler try again."""
+        async with asyncio.timeout(30):
+            for name in (self.first, self.second):
+                while True:
+                    node = await self.kube.get(NODES, name, type=wire.Node)
+                    ready = any(
+                        c.type == "Ready" and c.status == "True" for c in node.status.conditions
+                    )
+                    if ready and [taint.key for taint in node.spec.taints] == [ONLY_OURS["key"]]:
+                        break
+                    await asyncio.sleep(0.05)
+
     async def open(self) -> None:
         """Lets all pods go to both nodes, at one moment."""
         await self.kube.create(
@@ -159,6 +172,7 @@ def test_the_scheduler_goes_by_a_nomination_before_its_own_scores(
         async with Kube(str(control_plane.kubeconfig)) as kube, Scene(kube, "told") as scene:
             await scene.node(scene.first)
             await scene.node(scene.second)
+            await scene.ready()
             told, untold = await scene.pod("told"), await scene.pod("untold")
             assert len(await scene.tell(told=scene.second)) == 1
             await scene.open()
@@ -173,6 +187,7 @@ def test_the_room_of_a_nominated_pod_is_kept_for_it(control_plane: ControlPlane)
         async with Kube(str(control_plane.kubeconfig)) as kube, Scene(kube, "kept") as scene:
             await scene.node(scene.first, cpu="1")
             await scene.node(scene.second, cpu="1")
+            await scene.ready()
             # The later one is told to take what the earlier one would like best.
             earlier, later = await scene.pod("earlier"), await scene.pod("later")
             await scene.tell(earlier=scene.second, later=scene.first)
@@ -188,6 +203,7 @@ def test_a_wrong_nomination_is_harmless(control_plane: ControlPlane) -> None:
         async with Kube(str(control_plane.kubeconfig)) as kube, Scene(kube, "wrong") as scene:
             await scene.node(scene.first)
             await scene.node(scene.second, cpu="500m")
+            await scene.ready()
             pod = await scene.pod("big")
             await scene.tell(big=scene.second)
             await scene.open()
@@ -201,6 +217,7 @@ def test_a_nomination_that_the_scheduler_keeps_is_taken_back(control_plane: Cont
         async with Kube(str(control_plane.kubeconfig)) as kube, Scene(kube, "stale") as scene:
             await scene.node(scene.first, cpu="500m")
             await scene.node(scene.second, cpu="500m")
+            await scene.ready()
             await kube.apply(NEVER, "tests")
             await scene.pod("calm", priorityClassName="never-preempts")
             await scene.tell(calm=scene.second)
