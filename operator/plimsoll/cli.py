@@ -116,13 +116,34 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WORKLOAD|VMPOOL",
-            help="A ContainerWorkload, as NAME or NAMESPACE/NAME, or a VMPool, as vmpool/NAME.",
+            metavar="WORKLOAD|KIND",
+            help="A ContainerWorkload, as NAME or NAMESPACE/NAME; or pod, vmpool or cw, followed "
+            "by a NAME or written like pod/NAME.",
         ),
     ],
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="NAME", help="Name of the pod, VMPool or ContainerWorkload."),
+    ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Namespace of a ContainerWorkload's NAME.")
+        str, typer.Option("--namespace", "-n", help="Namespace of the NAME.")
     ] = "default",
+    filename: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE|DIR|-",
+            help="Explain from files, as `plimsoll plan` reads them, instead of a cluster.",
+        ),
+    ] = None,
+    now: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="TIME", help="With files: the moment to plan for (RFC 3339)."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Of a pod: name all VMs, however many.")
+    ] = False,
     kubeconfig: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Cluster to ask. Default: as kubectl finds it."),
@@ -132,14 +153,19 @@ def explain(
         typer.Option(help="Context of the kubeconfig. Default: the current one."),
     ] = None,
 ) -> None:
-    """Explain what was decided on a live cluster, what would be now, why, and what was rejected.
+    """Explain what was decided, what would be now, why, and what was rejected.
 
-    Nothing is changed. Exit codes: 0 explained, 1 the cluster cannot be asked, 2 there is no
-    such object.
+    Of a pod: where it goes, and for each VM and each pool why it does not go there, in
+    kube-scheduler's own words. Nothing is changed.
+
+    Exit codes: 0 explained, 1 the cluster cannot be asked, 2 bad input, or there is no such
+    object.
     """
-    from plimsoll.explain import main
+    from plimsoll.explain.command import main
+    from plimsoll.explain.question import Question
 
-    raise typer.Exit(main(what, namespace, kubeconfig, context))
+    question = Question.parse(f"{what}/{name}" if name is not None else what, namespace)
+    raise typer.Exit(main(question, filename or (), now, everything, kubeconfig, context))
 
 
 @app.command()

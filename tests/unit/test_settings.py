@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from plimsoll.explain import Question
+from plimsoll.explain.question import Question
 from plimsoll.logs import JsonFormatter, TextFormatter
 from plimsoll.settings import Settings, SettingsError
 

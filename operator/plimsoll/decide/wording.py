@@ -50,7 +50,7 @@ def lack(reason: Reason, shape: PodShape, target: Bin) -> str:
         case Reason.PODS:
             return f"takes no more than {target.max_pods} pods"
         case Reason.NODE_SELECTOR:
-            return "its labels do not match the pod's node selector or affinity"
+            return "has labels that do not match the pod's node selector or affinity"
         case Reason.TAINTS:
             taint = untolerated(target.taints, shape.tolerations)
             name = f"{taint.key}={taint.value}:{taint.effect}" if taint else "?"
@@ -60,7 +60,7 @@ def lack(reason: Reason, shape: PodShape, target: Bin) -> str:
         case Reason.VOLUME:
             return shape.blocked or "does not reach its volumes (node affinity, allowed topologies)"
         case Reason.NOT_MODELLED:
-            return f"not modelled, so not guessed: {', '.join(shape.not_modelled)}"
+            return f"is not tried, for this is not modelled: {', '.join(shape.not_modelled)}"
     return _PLAIN[reason]
 
 

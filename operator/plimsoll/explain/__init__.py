@@ -1,0 +1,1 @@
+"""``plimsoll explain``: decides as the operator does, says why, and changes nothing."""
