@@ -285,7 +285,7 @@ class Joint:
                 unsettled=any(
                     is_new(workload, pod, self._placer.now) for pod in attempt.stuck.values()
                 ),
-                short=self.short(workload, need),
+                short=self.short(workload, need, option.size),
                 lack=lack,
             )
         del self._roster.added(workload)[before:]
@@ -321,8 +321,21 @@ class Joint:
             self._roster.add(workload, key)
         return None
 
-    def short(self, workload: Workload, need: Need) -> int:
-        """Thousandths of the load not carried after the promised loss, where replicas are now."""
+    def cost_of_size(self, workload: Workload, size: Size) -> int:
+        """What the pools' promises cost if all running replicas are so large; VMs have the room."""
+        with Trial(self._placer) as trial:
+            for pod, now in self._resizing.running(workload):
+                target = self._fleet.bins[self._fleet.where[pod.key]]
+                to = at_least(now, size)
+                trial.resize(pod.key, changed(target.requests(pod.key), now, to))
+            trial.keep_promises()
+            return trial.cost
+
+    def short(self, workload: Workload, need: Need, most: Size | None = None) -> int:
+        """Thousandths of the load not carried after the promised loss, where replicas are now.
+
+        ``most`` is the size to which larger replicas would shrink.
+        """
         promise = workload.spec.redundancy
         label = names.TOPOLOGY_KEYS[promise.across]
         by_domain: dict[str, list[int]] = {}
@@ -332,8 +345,10 @@ class Joint:
                 continue
             taken = target.requests(key)
             sums = by_domain.setdefault(domain, [0, 0])
-            sums[0] += taken.cpu - workload.overhead.cpu
-            sums[1] += taken.memory - workload.overhead.memory
+            cpu = taken.cpu - workload.overhead.cpu
+            memory = taken.memory - workload.overhead.memory
+            sums[0] += cpu if most is None else min(cpu, most.cpu)
+            sums[1] += memory if most is None else min(memory, most.memory)
         worst = 0
         for index, wanted in enumerate((need.cpu, need.memory)):
             largest_first = sorted((sums[index] for sums in by_domain.values()), reverse=True)
@@ -401,19 +416,23 @@ class _Attempt:
         self.resized[pod.key] = Resources(cpu=to.cpu, memory=to.memory)
 
     def _make_up(self) -> None:
-        """Larger replicas for those that are stuck."""
-        spec = self._workload.spec
+        """Larger replicas for those that are stuck, as far as these are left after the loss.
+
+        Which ones will be left is not known, so the smallest of them count, and one that is
+        not stuck must be left as well.
+        """
         offered = [self.resized.get(key) or pod.size for key, pod in self.stuck.items()]
-        smaller = Size(
-            cpu=sum(size.cpu for size in offered if size is not None),
-            memory=sum(size.memory for size in offered if size is not None),
+        asked = self._asked
+        left = sorted(
+            (size for size in offered if size is not None), key=lambda size: (size.cpu, size.memory)
+        )[: max(0, asked.carriers - 1)]
+        smaller = Size(cpu=sum(size.cpu for size in left), memory=sum(s.memory for s in left))
+        carriers = max(1, asked.carriers - len(left))
+        size = sizing.size_for(
+            self._workload.spec, sizing.less(self._need, smaller), carriers, asked.size
         )
-        rest = sizing.less(self._need, smaller)
-        carriers = max(1, self._asked.carriers - len(self.stuck))
-        self.option = self._asked._replace(
-            carriers=carriers,
-            size=sizing.size_for(spec, rest, carriers, self._asked.size),
-            smaller=smaller,
+        self.option = asked._replace(
+            carriers=carriers, size=sizing.larger(size, asked.size), smaller=smaller
         )
 
 

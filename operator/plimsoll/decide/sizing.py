@@ -52,6 +52,11 @@ def less(need: Need, given: Size) -> Need:
     return Need(cpu=max(0, need.cpu - given.cpu), memory=max(0, need.memory - given.memory))
 
 
+def larger(one: Size, other: Size) -> Size:
+    """The larger of two sizes, in CPU and in memory."""
+    return Size(cpu=max(one.cpu, other.cpu), memory=max(one.memory, other.memory))
+
+
 def survivors(replicas: int, survive: int, domains: int | None) -> int:
     """Replicas left after losing the ``survive`` fullest of ``domains`` (None: unbounded)."""
     if survive == 0:

@@ -149,51 +149,72 @@ class Workloads:
         high = sizing.shape_for(spec, peak, domains, fixed)
         wanted = self._replicating.wanted(workload, low.replicas, high.replicas)
         if wanted < workload.replicas:
-            wanted = self._fewest(workload, wanted, need, fixed)
-        choice = self._joint.choose(workload, need, fixed, wanted)
+            choice = self._fewer(workload, wanted, need, fixed)
+        else:
+            choice = self._joint.choose(workload, need, fixed, wanted)
         option = choice.option
-        at_peak = sizing.less(peak, option.smaller)
-        wish = _Wish(
-            option.replicas, option.size, sizing.size_for(spec, at_peak, option.carriers, fixed)
-        )
+        at_peak = sizing.size_for(spec, sizing.less(peak, option.smaller), option.carriers, fixed)
+        wish = _Wish(option.replicas, option.size, sizing.larger(at_peak, option.size))
         later = tuple(other for other in choice.rejected if other.lever is not Lever.RESIZE)
         growth = self._resizing.up(workload, wish.up, later)
         return _Sized(wish, low.enough and choice.carries, growth, choice)
 
-    def _fewest(self, workload: Workload, least: int, need: sizing.Need, fixed: Size) -> int:
+    def _fewer(self, workload: Workload, least: int, need: sizing.Need, fixed: Size) -> Choice:
         """The fewest replicas, from ``least`` up, that can be as large as they must then be.
 
         No VM is made larger to have fewer, and the promise is kept where the others are.
         """
         if not _by_load(workload):
-            return least
+            return self._joint.choose(workload, need, fixed, least)
         order = [pod.key for pod in self._replicating.order(workload)]
 
-        def broken(number: int) -> Refusal | None:
+        def option(number: int) -> Option:
             left = self._joint.carriers(workload, order[: workload.replicas - number])
-            size = sizing.size_for(workload.spec, need, left, fixed)
-            subject = f"workload/{workload.key}"
-            if left * size.cpu < need.cpu or left * size.memory < need.memory or not left:
-                return Refusal(
-                    guard=Reason.REDUNDANCY,
-                    subject=subject,
-                    message=f"{number} replicas where they are now would not survive the loss of "
-                    f"{workload.spec.redundancy.survive} {workload.spec.redundancy.across}(s)",
-                )
-            if not self._resizing.all_fit(workload, size):
-                return Refusal(
-                    guard=Reason.NO_HOST_ROOM,
-                    subject=subject,
-                    message=f"{number} replicas would have to be of {wording.size(size)}, for "
-                    "which their VMs have no room as they are",
-                )
-            return None
+            return Option(number, left, 0, sizing.size_for(workload.spec, need, left, fixed))
 
         numbers = range(least, workload.replicas)
-        found = bisect_left(numbers, True, key=lambda number: broken(number) is None)
-        if found and (refusal := broken(numbers[found - 1])) is not None:
-            self._placer.refuse(refusal)
-        return least + found
+        found = bisect_left(
+            numbers, True, key=lambda number: self._broken(workload, need, option(number)) is None
+        )
+        if found:
+            refusal = self._broken(workload, need, option(numbers[found - 1]))
+            if refusal is not None:
+                self._placer.refuse(refusal)
+        if found == len(numbers):
+            return self._joint.choose(workload, need, fixed, workload.replicas)
+        return Choice(option(numbers[found]))
+
+    def _broken(self, workload: Workload, need: sizing.Need, option: Option) -> Refusal | None:
+        """What speaks against fewer replicas."""
+        subject = f"workload/{workload.key}"
+        left, size, promise = option.carriers, option.size, workload.spec.redundancy
+        if not left or left * size.cpu < need.cpu or left * size.memory < need.memory:
+            return Refusal(
+                guard=Reason.REDUNDANCY,
+                subject=subject,
+                message=f"{option.replicas} replicas where they are now would not "
+                + (
+                    f"survive the loss of {promise.survive} {promise.across}(s)"
+                    if promise.survive
+                    else "carry the load"
+                ),
+            )
+        if not self._resizing.all_fit(workload, size):
+            return Refusal(
+                guard=Reason.NO_HOST_ROOM,
+                subject=subject,
+                message=f"{option.replicas} replicas would have to be of {wording.size(size)}, "
+                "for which their VMs have no room as they are",
+            )
+        price = self._joint.cost_of_size(workload, size)
+        if price > 0:
+            return Refusal(
+                guard=Reason.SURVIVAL,
+                subject=subject,
+                message=f"{option.replicas} replicas would have to be of {wording.size(size)}; "
+                f"their room after the loss of a host would cost {wording.money(price)}",
+            )
+        return None
 
     def _decide_one(self, workload: Workload, sized: _Sized, outcome: Outcome) -> None:
         demand, wish, growth = workload.demand, sized.wish, sized.growth
