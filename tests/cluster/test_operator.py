@@ -14,6 +14,7 @@ from plimsoll.resources import (
     DEPLOYMENTS,
     HYPERVISORS,
     PODDISRUPTIONBUDGETS,
+    PODS,
     VMNODES,
     VMPOOLS,
     Resource,
@@ -331,6 +332,44 @@ def test_health_and_metrics(control_plane: ControlPlane) -> None:
             assert 'plimsoll_vms{phase="Ready",pool="web"} 1.0' in text
             assert 'plimsoll_moves_total{kind="Launch",outcome="Done"} 1.0' in text
             assert "plimsoll_plan_seconds_count" in text
+
+    run(story(), STORY_SECONDS)
+
+
+def test_a_pod_is_explained_in_the_schedulers_own_words(control_plane: ControlPlane) -> None:
+    async def story() -> None:
+        async with stage_on(control_plane) as stage:
+            await stage.apply(hypervisor(), pool())
+            await stage.until_condition(VMPOOLS, "web", "Ready", "True")
+            container = {
+                "name": "c",
+                "image": "registry.example.com/huge",
+                "resources": {"requests": {"cpu": "500", "memory": "900Gi"}},
+            }
+            await stage.kube.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {"name": "huge", "namespace": WORK},
+                    "spec": {"containers": [container]},
+                },
+            )
+
+            async def told_by_both() -> bool:
+                pod = await stage.kube.get(PODS, "huge", WORK)
+                conditions = pod["status"].get("conditions", [])
+                said = "".join(c["message"] for c in conditions if c["type"] == "PodScheduled")
+                told = await explained(control_plane, "pod", "huge", "-n", WORK)
+                assert told.startswith(f"Pod {WORK}/huge: pending; asks for 500 CPU, 900Gi\n")
+                assert "Finds no place (TooBig)" in told
+                assert "    Launch: the largest VM (" in told
+                (own,) = (line for line in told.splitlines() if "kube-scheduler: " in line)
+                # The scheduler goes on about preemption, which Plimsoll tells by VM.
+                words = own.partition("kube-scheduler: ")[2]
+                return "Insufficient memory" in words and said.startswith(words)
+
+            await stage.until(told_by_both, "the scheduler says what is explained")
+            await stage.kube.delete(PODS, "huge", WORK)
 
     run(story(), STORY_SECONDS)
 
