@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from plimsoll.cli import app
+from plimsoll.decide import why
 
 NOW = "2026-01-01T01:00:00Z"
 Json = dict[str, Any]
@@ -233,6 +234,24 @@ def test_room_that_the_plan_gives_to_others(tmp_path: Path) -> None:
     assert "Pools: there are none\n" in told
     told = run("pod/first", "-n", "shop", "-f", str(path)).stdout
     assert "Goes to n1\n  Load: it takes the pod as it is, which costs nothing\n" in told
+
+
+@pytest.mark.parametrize("name", ["cart", "report"])
+def test_the_guide_shows_what_is_printed(name: str) -> None:
+    root = Path(__file__).parents[2]
+    guide = (root / "docs/guides/explain.md").read_text()
+    data = str(root / "tests/data/shop.yaml")
+    told = run("pod", name, "-n", "shop", "-f", data, "--now", NOW).stdout.splitlines(True)
+    shown = told if name == "cart" else told[-6:]
+    assert "".join(shown) in guide
+
+
+def test_the_guide_names_the_schedulers_words() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/explain.md").read_text()
+    words = [text for text in vars(why).values() if str(text).startswith("node(s)")]
+    assert len(words) == 12
+    for text in words:
+        assert f"`{text}`" in guide or text == why.SPREAD_LABEL
 
 
 def test_pools_are_explained_from_files_too(site: str) -> None:
