@@ -14,6 +14,8 @@ from plimsoll.api.vmnode import Phase
 from plimsoll.decide import why
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Fleet
+from plimsoll.decide.planner import plan
+from plimsoll.decide.whypod import explain
 from plimsoll.world.snapshot import PodShape, Resources, Snapshot, Vm
 from plimsoll.world.wire import (
     LabelSelector,
@@ -306,3 +308,19 @@ def test_preemption_is_told_where_it_would_make_room() -> None:
     assert why.victims(fleet, wants, fleet.bins["web-2"]) == 0
     assert why.victims(fleet, w.shape(1000, preempts=False), fleet.bins["web-1"]) == 0
     assert fleet.where["default/low"] == "web-1"
+
+
+@given(world=worlds(priorities=(0, 10)))
+@settings(max_examples=25, deadline=None)
+def test_what_is_explained_is_what_is_planned(world: Snapshot) -> None:
+    made = plan(world, w.NOW)
+    lost = {one.pod for one in made.unplaced}
+    for pod in world.pods:
+        answer = explain(world, pod.key, w.NOW)
+        assert answer.place == made.placements.get(pod.key, "")
+        assert (answer.unplaced is not None) == (pod.key in lost)
+        assert {vm.name for vm in answer.vms} == {v.name for v in (*world.vms, *made.vms)}
+        # Where it goes it fits, once the others are where the plan puts them.
+        there = next((vm for vm in answer.vms if vm.name == answer.place), None)
+        if there is not None and pod.node != answer.place and not answer.refusals:
+            assert all(o.words == why.LOAD_LINE or o.berths for o in there.then), there
