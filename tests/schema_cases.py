@@ -218,6 +218,9 @@ SPANNING = [
     _case("vmpool", f"{_CPU}.max", 15, "max is not min plus a multiple of step"),
     _case("vmpool", f"{_MEMORY}.max", "64.25Gi", "max is not min plus a multiple of step"),
     _case("vmpool", f"{_MEMORY}.max", 68719476737, "max is not min plus a multiple of step"),
+    # memory that follows the CPUs
+    _case("vmpool", ".spec.size.memoryPerCPU", "33Gi", "no number of CPUs gives a memory within"),
+    _case("vmpool", ".spec.size.memoryPerCPU", "10Mi", "no number of CPUs gives a memory within"),
     # counts set by hand
     _case("vmpool", ".spec.replicas", 1, "replicas must lie between nodes.min and nodes.max"),
     _case("vmpool", ".spec.replicas", 21, "replicas must lie between nodes.min and nodes.max"),

@@ -112,7 +112,8 @@ def launch(name: str) -> Move:
         host="",
         zone="",
         size=Size(cpu=2000, memory=4 * GIB),
-        berths=20, max_pods=110,
+        berths=20,
+        max_pods=110,
     )
     return Move(kind=Lever.LAUNCH, subject=f"vm/{name}", reason="test", vm=vm)
 

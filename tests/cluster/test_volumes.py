@@ -14,11 +14,11 @@ import pytest
 
 import aio
 from livecluster import ensure_namespace, install_kinds
-from plimsoll.decide.selectors import node_selector_matches
 from plimsoll.kube import Kube
 from plimsoll.world import wire
 from plimsoll.world.attachments import attach_limits
 from plimsoll.world.objects import Objects
+from plimsoll.world.selectors import node_selector_matches
 from plimsoll.world.stores import World
 from plimsoll.world.volumes import Volumes
 from plimsoll_testenv import ControlPlane

@@ -75,7 +75,8 @@ def test_the_record_of_a_vm_is_complete_and_held_by_a_finalizer_from_the_start()
         host="h1",
         zone="z1",
         size=Size(cpu=4000, memory=8 * 1024 * MIB),
-        berths=20, max_pods=110,
+        berths=20,
+        max_pods=110,
     )
     document = fields.vmnode(vm, pool)
     assert document["metadata"]["finalizers"] == ["plimsoll.dev/vm"]
@@ -83,5 +84,5 @@ def test_the_record_of_a_vm_is_complete_and_held_by_a_finalizer_from_the_start()
     spec = VMNode.model_validate(document).spec
     assert (spec.size.cpu, spec.size.memory) == (4, 8 * 1024 * MIB)
     assert (spec.reserved_cpu, spec.reserved_memory) == (300, 1024 * MIB)
-    assert spec.max_pods == 50
+    assert spec.max_pods == 110
     assert spec.template.labels == {"tier": "web"}

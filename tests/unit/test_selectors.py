@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plimsoll.decide.selectors import (
+from plimsoll.world.selectors import (
     node_selector_matches,
     requirement_matches,
     selector_matches,

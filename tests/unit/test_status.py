@@ -208,7 +208,8 @@ def test_decisions_go_to_the_object_that_they_touch() -> None:
         host="h1",
         zone="",
         size=Size(cpu=2000, memory=4096 * MIB),
-        berths=20, max_pods=110,
+        berths=20,
+        max_pods=110,
     )
     told = by_object(
         [

@@ -16,7 +16,7 @@ from fleets import change, worlds
 from plimsoll.api import labels as names
 from plimsoll.decide import bounds, losing, survival
 from plimsoll.decide.fleet import Bin, Fleet
-from plimsoll.decide.selectors import node_selector_matches, untolerated
+from plimsoll.world.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import Host, PodShape, Snapshot
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

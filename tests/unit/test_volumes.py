@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from plimsoll.api.labels import HOSTNAME, ZONE
-from plimsoll.decide.selectors import node_selector_matches
 from plimsoll.world import wire
 from plimsoll.world.attachments import attach_limits
 from plimsoll.world.objects import Objects
+from plimsoll.world.selectors import node_selector_matches
 from plimsoll.world.shapes import Shapes
 from plimsoll.world.volumes import Rules, Volumes
 

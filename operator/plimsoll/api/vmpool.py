@@ -97,8 +97,8 @@ class SizeRange(Model):
     memory_per_cpu: PositiveBytes | None = Field(
         default=None,
         alias="memoryPerCPU",
-        description="If set, a VM has exactly so much memory for each CPU, as with machine types of "
-        "one family; `memory` then bounds it and its `step` is not used.",
+        description="If set, a VM has exactly so much memory for each CPU, as machine types of one "
+        "family have; `memory` then bounds it and its `step` is not used.",
     )
 
     rules = (
@@ -114,10 +114,12 @@ class SizeRange(Model):
             f" <= {as_integer('self.memory.max')})",
             "no number of CPUs gives a memory within size.memory",
             "change memoryPerCPU, or widen memory",
-            lambda size: size.memory_per_cpu is None
-            or (
-                size.memory_per_cpu * size.cpu.max >= size.memory.min
-                and size.memory_per_cpu * size.cpu.min <= size.memory.max
+            lambda size: (
+                size.memory_per_cpu is None
+                or (
+                    size.memory_per_cpu * size.cpu.max >= size.memory.min
+                    and size.memory_per_cpu * size.cpu.min <= size.memory.max
+                )
             ),
             field=".memoryPerCPU",
         ),

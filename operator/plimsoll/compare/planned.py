@@ -29,7 +29,7 @@ from plimsoll.compare.layout import HostUse, Layout, Machine, Way
 from plimsoll.compare.spreading import part_hosts, spread
 from plimsoll.decide.plan import Plan, Reason
 from plimsoll.decide.planner import plan
-from plimsoll.decide.selectors import node_selector_matches, untolerated
+from plimsoll.world.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import Host, Hypervisor, Pod, PodShape, Pool, Resources, Snapshot
 from plimsoll.world.wire import Taint
 

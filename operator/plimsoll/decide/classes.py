@@ -16,8 +16,8 @@ import numpy as np
 
 from plimsoll.api import labels as names
 from plimsoll.decide.columns import Bools
-from plimsoll.decide.selectors import requirement_matches, untolerated
 from plimsoll.decide.topology import Counter, Labelled, Selection, Spread, Topology
+from plimsoll.world.selectors import requirement_matches, untolerated
 from plimsoll.world.snapshot import PodShape
 from plimsoll.world.wire import NodeSelector, NodeSelectorTerm, SelectorRequirement
 

@@ -19,15 +19,19 @@ class Memory:
         """By VM: its epoch then, and in which plan."""
         self._plan = 0
 
-    def begin(self, free: list[Bin]) -> list[Bin]:
-        """Of VMs that may go, those to be tried in this plan."""
+    def begin(self) -> None:
+        """A new plan."""
         self._plan += 1
-        again = [b for b in free if self._failed.get(b.name, (-1, 0))[0] == b.epoch]
+
+    def turns(self, targets: list[Bin]) -> list[Bin]:
+        """Those that are to be tried in this plan."""
+        failed = self._failed
+        again = [b for b in targets if b.name in failed and failed[b.name][0] == b.epoch]
         if len(again) <= _TURNS:
-            return free
-        again.sort(key=lambda target: self._failed[target.name][1])
+            return targets
+        again.sort(key=lambda target: failed[target.name][1])
         left_out = {target.name for target in again[_TURNS:]}
-        return [target for target in free if target.name not in left_out]
+        return [target for target in targets if target.name not in left_out]
 
     def failed(self, target: Bin) -> None:
         """Its containers have no other places, or it is not worth it."""

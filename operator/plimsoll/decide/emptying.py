@@ -60,9 +60,8 @@ class Emptying:
         """Pools whose promise held when the search began."""
         self._redundant: dict[str, bool] = {}
         """Whether a workload's promise held then."""
-        self._unsettled = {
-            rules: set(slots.tolist()) for rules, slots in placer.filters.unsettled_slots()
-        }
+        self._unsettled: dict[Rules, set[int]] = {}
+        """VMs with pods that were not as their rules ask before anything was tried."""
 
     def movable(self, target: Bin) -> list[Group]:
         """The containers that must go elsewhere, by class and workload.
@@ -154,7 +153,7 @@ class Emptying:
                     guard=Reason.REDUNDANCY, subject=subject, message=f"{key}: {message}"
                 )
         for rules in self._touched(group.kind.rules for group in groups):
-            if not self._unsettled.get(rules, set()).issuperset(self._slots(rules)):
+            if not self._unsettled[rules].issuperset(self._slots(rules)):
                 return Refusal(
                     guard=Reason.SPREAD,
                     subject=subject,
@@ -169,6 +168,9 @@ class Emptying:
             workload = self._roster.workloads.get(group.workload or "")
             if workload is not None and workload.key not in self._redundant:
                 self._redundant[workload.key] = self._holds(workload)
+        for rules in self._touched(group.kind.rules for group in groups):
+            if rules not in self._unsettled:
+                self._unsettled[rules] = self._slots(rules)
 
     def _holds(self, workload: Workload) -> bool:
         return workload.spec.redundancy.survive > 0 and self._roster.redundancy(workload)[0]

@@ -12,7 +12,7 @@ and for one VM with the reason.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import Bools, Ints
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason
-from plimsoll.decide.selectors import node_selector_matches, untolerated
+from plimsoll.world.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import PodShape, Resources
 
 
@@ -172,29 +172,26 @@ class Filters:
 
     # ----- the picture as a whole
 
-    def unsettled(self) -> list[str]:
-        """Keys of pods whose own rules the final picture breaks, VM by VM.
+    def unsettled(self, keys: Iterable[str]) -> list[str]:
+        """Those of these pods whose own rules the final picture breaks.
 
         Either their domain holds too many of them, or what they must be near is elsewhere.
         """
-        bad: dict[int, list[Rules]] = {}
-        for rules, slots in self.unsettled_slots():
-            for slot in slots.tolist():
-                bad.setdefault(slot, []).append(rules)
-        of = self._fleet.classes.of
-        return [
-            key
-            for slot, rules in sorted(bad.items())
-            for key, shape in sorted(self._fleet.by_slot[slot].pods.items())
-            if of(shape).rules in rules
-        ]
-
-    def unsettled_slots(self) -> Iterator[tuple[Rules, Ints]]:
-        """The same as rules, and VMs that hold pods with them which are not as they ask."""
-        for rules in self._fleet.classes.rules():
-            slots = self.unsettled_of(rules)
-            if slots is not None:
-                yield rules, slots
+        fleet = self._fleet
+        bad: dict[int, set[int]] = {}
+        found = []
+        for key in keys:
+            home = fleet.where.get(key)
+            if home is None:
+                continue
+            target = fleet.bins[home]
+            rules = fleet.classes.of(target.pods[key]).rules
+            if id(rules) not in bad:
+                slots = self.unsettled_of(rules)
+                bad[id(rules)] = set() if slots is None else set(slots.tolist())
+            if target.slot in bad[id(rules)]:
+                found.append(key)
+        return found
 
     def unsettled_of(self, rules: Rules) -> Ints | None:
         """VMs that hold pods with these rules which are not as they ask; None: there are none."""

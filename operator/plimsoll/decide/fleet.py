@@ -97,6 +97,8 @@ class Bin:
     """Pods whose requests this plan changes: what they take instead of their shape's."""
     terminating: set[str] = field(default_factory=set)
     """Those of its pods that are on their way out."""
+    leaving: bool = False
+    """Its VM is being emptied or deleted."""
     epoch: int = 0
     """Grows with every change of the VM or its pods in the snapshot."""
     line_cpu: int = 0
@@ -105,6 +107,7 @@ class Bin:
 
     def __post_init__(self) -> None:
         self.draw_line()
+        self.leaving = self.vm is not None and is_leaving(self.vm)
 
     @property
     def new(self) -> bool:
@@ -114,11 +117,6 @@ class Bin:
     def takes_pods_now(self) -> bool:
         """Its node is Ready, so the scheduler knows it; what is only on its way is not."""
         return self.vm is not None and self.accepts and self.vm.ready
-
-    @property
-    def leaving(self) -> bool:
-        """Its VM is being emptied or deleted."""
-        return self.vm is not None and is_leaving(self.vm)
 
     @property
     def size(self) -> Size:
@@ -167,6 +165,27 @@ class Bin:
         self.line_memory = self.allocatable_memory * self.line_percent // 100
 
 
+class Requested:
+    """CPU (millicores) and memory (bytes) that pods ask for."""
+
+    def __init__(self) -> None:
+        self._cpu = 0
+        self._memory = 0
+
+    def add(self, pod: Pod, number: int) -> None:
+        """So many more such pods."""
+        requests = pod.shape.requests
+        self._cpu += number * requests.cpu
+        self._memory += number * requests.memory
+
+    @property
+    def memory_per_cpu(self) -> float:
+        """Bytes for each CPU, to a twelfth of an octave: it stays while a few pods come and go."""
+        if not self._cpu or not self._memory:
+            return _USUAL_MEMORY_PER_CPU
+        return float(2 ** (round(log2(self._memory / self._cpu * 1000) * 12) / 12))
+
+
 class Census:
     """How many VMs of one pool there are, those leaving left out."""
 
@@ -208,7 +227,11 @@ class Fleet:
             lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
         )
         self.topology = Topology(snapshot.namespaces, self.columns)
-        self.memory_per_cpu = memory_per_cpu(snapshot)
+        self.requested = Requested()
+        """What all pods of the snapshot ask for."""
+        for pod in snapshot.pods:
+            self.requested.add(pod, 1)
+        self.memory_per_cpu = self.requested.memory_per_cpu
         """Bytes for each CPU that its pods ask for, roughly; never 0."""
         self.ports = Ports()
         self.classes = Classes(self)
@@ -336,11 +359,11 @@ class Fleet:
         """The pool's bins that are there to stay, in the order in which they were opened."""
         if self._by_pool_version != self.bins_version:
             self._by_pool = {name: [] for name in self.pools}
-            for target in self.bins.values():
-                if target.pool is not None and not target.leaving:
+            for target in self.by_slot:
+                # A VM that was only tried out may have had the name that another has now.
+                there = self.bins.get(target.name) is target
+                if there and target.pool is not None and not target.leaving:
                     self._by_pool[target.pool.name].append(target)
-            for bins in self._by_pool.values():
-                bins.sort(key=_by_slot)
             self._by_pool_version = self.bins_version
         return self._by_pool.get(pool, [])
 
@@ -369,6 +392,7 @@ class Fleet:
     def enter(self, pod: Pod) -> None:
         """Takes in a pod that is new in the snapshot."""
         self.pods[pod.key] = pod
+        self.requested.add(pod, 1)
         if pod.node is None:
             self.unbound[pod.key] = pod
             return
@@ -382,6 +406,7 @@ class Fleet:
     def leave(self, pod: Pod) -> None:
         """Drops a pod that is in the snapshot no more."""
         del self.pods[pod.key]
+        self.requested.add(pod, -1)
         if pod.node is None:
             del self.unbound[pod.key]
             return
@@ -653,27 +678,8 @@ def is_leaving(vm: Vm) -> bool:
     return vm.retiring or vm.phase in LEAVING
 
 
-def memory_per_cpu(snapshot: Snapshot) -> float:
-    """Bytes for each CPU that the pods ask for, to a twelfth of an octave.
-
-    Rough, so that it stays what it is while a few pods come and go.
-    """
-    cpu = memory = 0
-    for pod in snapshot.pods:
-        requests = pod.shape.requests
-        cpu += requests.cpu
-        memory += requests.memory
-    if not cpu or not memory:
-        return _USUAL_MEMORY_PER_CPU
-    return float(2 ** (round(log2(memory / cpu * 1000) * 12) / 12))
-
-
 _USUAL_MEMORY_PER_CPU = 4.0 * 1024**3
 """Where pods tell nothing: the ratio of common machine types."""
-
-
-def _by_slot(target: Bin) -> int:
-    return target.slot
 
 
 def _pool_name(target: Bin) -> str | None:

@@ -232,7 +232,12 @@ class Growing:
             return
         pooled, cpu, memory = [], [], []
         for target in fleet.by_slot[known:]:
-            pooled.append(target.pool is not None)
+            if target.pool is None or fleet.sizes[target.pool.name].fixed:
+                pooled.append(False)
+                cpu.append(False)
+                memory.append(False)
+                continue
+            pooled.append(True)
             cpu.append(guards.grow(fleet, target, cpu=True, memory=False) is None)
             memory.append(guards.grow(fleet, target, cpu=False, memory=True) is None)
         self._may_grow = np.concatenate([self._may_grow, np.array(pooled, np.bool_)])

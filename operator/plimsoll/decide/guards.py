@@ -7,11 +7,13 @@ disrupts anything, against live objects.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from plimsoll.api.vmnode import Phase
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal
-from plimsoll.decide.selectors import selector_matches
 from plimsoll.decide.windows import is_open
+from plimsoll.world.selectors import selector_matches
 from plimsoll.world.snapshot import Budget, Hypervisor, Pod, Pool
 
 UNREADY_PERCENT = 45
@@ -181,7 +183,7 @@ def evict(pod: Pod, budgets: tuple[Budget, ...]) -> Refusal | None:
 
 
 def retire(
-    fleet: Fleet, target: Bin, pods: list[Pod], budgets: tuple[Budget, ...], now: float
+    fleet: Fleet, target: Bin, pods: Iterable[Pod], budgets: tuple[Budget, ...], now: float
 ) -> Refusal | None:
     """Whether this VM may be emptied and deleted, wherever its pods would go.
 

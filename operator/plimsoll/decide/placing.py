@@ -17,7 +17,7 @@ import numpy as np
 
 from plimsoll.decide import cost, fitting, growing, guards, launching, wording
 from plimsoll.decide.classes import PodClass, Rules
-from plimsoll.decide.columns import Bools, Floats, Ints
+from plimsoll.decide.columns import ABSENT, Bools, Floats, Ints
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fitting import Fit
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
@@ -449,7 +449,7 @@ class Placer:
     ) -> tuple[Rejected, ...]:
         """Why no VM takes such a pod as it is or grows for it."""
         if not refused:
-            mask = search.kind.rules.nodes.admitted() & self.growing.may_grow()
+            mask = search.kind.rules.nodes.admitted() & (self.fleet.pool_of.codes != ABSENT)
             refused = self.growing.refusals(
                 search.kind, mask if allowed is None else mask & allowed
             )

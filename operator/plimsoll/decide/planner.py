@@ -32,9 +32,9 @@ from plimsoll.decide.placing import EXISTING, Failure, Placer, Story
 from plimsoll.decide.plan import Cost, Lever, Plan, Reason, Refusal, Unplaced
 from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
-from plimsoll.decide.selectors import tolerates
 from plimsoll.decide.workloads import Workloads
 from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
+from plimsoll.world.selectors import tolerates
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot
 
 EFFORT = 400_000
@@ -140,10 +140,11 @@ class Planner:
         Answers the others, which are placed once it is known how large they will be.
         """
         displaced: list[tuple[Pod, Bin]] = []
-        pending: list[Pod] = []
-        for pod in sorted(self._fleet.unbound.values(), key=attrgetter("key")):
-            if not (pod.terminating or pod.daemon or pod.gated or self._is_nominated(pod)):
-                pending.append(pod)
+        pending = [
+            pod
+            for pod in sorted(self._fleet.unbound.values(), key=attrgetter("key"))
+            if not (pod.terminating or pod.daemon or pod.gated or self._is_nominated(pod))
+        ]
         for target in self._fleet.by_slot:
             if target.leaving or any(taint.effect == "NoExecute" for taint in target.taints):
                 displaced += [
@@ -269,6 +270,8 @@ class Planner:
     def _note_expendable(self) -> None:
         """Says of pods that go with a VM that they go, and that no VM is kept for them."""
         cutoff = self._snapshot.expendable_below
+        if not any(n for priority, n in self._fleet.priorities.items() if priority < cutoff):
+            return
         gone = {vm.name for vm in self._snapshot.vms if vm.name not in self._fleet.bins}
         for pod in self._snapshot.pods if gone else ():
             if (
@@ -289,9 +292,10 @@ class Planner:
         a place must be right with every other pod and VM there, not only with earlier ones.
         """
         pending = self._fleet.unbound
+        waiting = sorted(pending)
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
-            unsettled = tuple(k for k in self._placer.filters.unsettled() if k in pending)
+            unsettled = tuple(self._placer.filters.unsettled(waiting))
             if not unsettled or unsettled in seen:
                 break
             seen.add(unsettled)

@@ -10,8 +10,8 @@ import numpy as np
 from plimsoll.decide.classes import Rules
 from plimsoll.decide.columns import Bools, Columns, Ints
 from plimsoll.decide.fleet import Fleet
-from plimsoll.decide.selectors import term_matches
 from plimsoll.decide.topology import Selection
+from plimsoll.world.selectors import term_matches
 
 
 class Preference(NamedTuple):

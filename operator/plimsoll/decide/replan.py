@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from plimsoll.decide.effort import Effort, Memory
-from plimsoll.decide.fleet import Fleet, memory_per_cpu
+from plimsoll.decide.fleet import Fleet
 from plimsoll.decide.plan import Plan
 from plimsoll.decide.planner import EFFORT, Planner, improved
 from plimsoll.world.snapshot import Pod, Snapshot
@@ -38,6 +38,7 @@ class Replanner:
             fleet = Fleet(snapshot)
             self._memory = Memory()
         fleet.begin(snapshot)
+        self._memory.begin()
         count, mark = fleet.columns.count, fleet.mark()
         plan = Planner(fleet, now, Effort(EFFORT, out_of_time, self._memory)).plan()
         fleet.rollback(mark)
@@ -55,7 +56,6 @@ def _refreshed(fleet: Fleet, snapshot: Snapshot) -> bool:
         or before.hypervisors != snapshot.hypervisors
         or before.namespaces != snapshot.namespaces
         or len(before.vms) != len(snapshot.vms)
-        or memory_per_cpu(snapshot) != fleet.memory_per_cpu
     ):
         return False
     for old_vm, new_vm in zip(before.vms, snapshot.vms, strict=True):
@@ -68,7 +68,7 @@ def _refreshed(fleet: Fleet, snapshot: Snapshot) -> bool:
         fleet.leave(pod)
     for pod in come:
         fleet.enter(pod)
-    return True
+    return fleet.requested.memory_per_cpu == fleet.memory_per_cpu
 
 
 def _changed(before: tuple[Pod, ...], after: tuple[Pod, ...]) -> tuple[list[Pod], list[Pod]]:

@@ -41,6 +41,7 @@ class Retiring:
     def __init__(self, placer: Placer, roster: Roster, waiting: Waiting, effort: Effort) -> None:
         self._placer = placer
         self._fleet = placer.fleet
+        self._roster = roster
         self._waiting = waiting
         self._effort = effort
         self._emptying = Emptying(placer, roster)
@@ -49,9 +50,6 @@ class Retiring:
         """VMs of these pools to be retired, those that must wait among them."""
         pools = list(pools)
         free, refused = self._candidates(pools)
-        memory = self._effort.memory
-        if memory is not None:
-            free = memory.begin(free)
         found = self._best_of_orders(free)
         for pool in pools:
             found += self._replace(pool)
@@ -61,15 +59,21 @@ class Retiring:
     def _candidates(self, pools: list[Pool]) -> tuple[list[Bin], list[tuple[Bin, Refusal]]]:
         """VMs that guards let go, and those that they do not."""
         free, refused = [], []
+        where, roster = self._fleet.where, self._roster
+        added = [key for workload in roster.workloads.values() for key in roster.added(workload)]
+        needed = {where[key] for key in added if key in where}
+        everyone = [b for pool in pools for b in self._fleet.of_pool(pool.name)]
+        memory = self._effort.memory
+        turns = {b.name for b in (memory.turns(everyone) if memory is not None else everyone)}
         for pool in pools:
             for target in self._fleet.of_pool(pool.name):
-                if target.new or self._carries_new(target):
+                if target.new or target.name in needed or target.name not in turns:
                     continue
-                pods = [
+                pods = (
                     pod
                     for pod in self._fleet.pods_of(target)
                     if not pod.daemon and not pod.terminating
-                ]
+                )
                 refusal = guards.retire(
                     self._fleet, target, pods, self._fleet.snapshot.budgets, self._placer.now
                 )
@@ -78,10 +82,6 @@ class Retiring:
                 else:
                     refused.append((target, refusal))
         return free, refused
-
-    def _carries_new(self, target: Bin) -> bool:
-        """Whether replicas that this very plan adds were placed there: then it is needed."""
-        return any(key not in self._fleet.pods and "daemon-" not in key for key in target.pods)
 
     def _best_of_orders(self, free: list[Bin]) -> list[Emptied]:
         """Emptiest first, or dearest for its containers first: whatever ends up cheaper."""

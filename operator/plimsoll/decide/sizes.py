@@ -128,6 +128,13 @@ class Sizes:
             return Size(cpu=self.cpu_max, memory=self.cpu_max // 1000 * self.memory_per_cpu)
         return Size(cpu=self.cpu_max, memory=self.memory_max)
 
+    @property
+    def fixed(self) -> bool:
+        """Whether there is but one size."""
+        return self.cpu_min >= self.cpu_max and (
+            self.memory_per_cpu is not None or self.memory_min >= self.memory_max
+        )
+
     def pods(self, cpu: int) -> int:
         """Pods that a VM of so many millicores is launched to take."""
         if self.pods_per_cpu is None:

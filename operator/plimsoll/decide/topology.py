@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from plimsoll.decide.columns import ABSENT, Bools, Columns, Ints, Values
-from plimsoll.decide.selectors import selector_matches
+from plimsoll.world.selectors import selector_matches
 from plimsoll.world.wire import LabelSelector, PodAffinityTerm, TopologySpreadConstraint
 
 

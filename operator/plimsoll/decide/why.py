@@ -21,13 +21,13 @@ from plimsoll.decide.classes import Rules
 from plimsoll.decide.filters import places_left
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.preempting import victims_on
-from plimsoll.decide.selectors import (
+from plimsoll.world.localvolumes import LOCAL
+from plimsoll.world.selectors import (
     node_selector_matches,
     requirement_matches,
     tolerates,
     untolerated,
 )
-from plimsoll.world.localvolumes import LOCAL
 from plimsoll.world.snapshot import PodShape
 from plimsoll.world.volumes import ATTACHABLE
 from plimsoll.world.wire import (

@@ -7,8 +7,8 @@ from collections import Counter
 from plimsoll.api.quantity import format_bytes, format_milli
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.plan import Reason, Size
-from plimsoll.decide.selectors import untolerated
 from plimsoll.world.localvolumes import LOCAL
+from plimsoll.world.selectors import untolerated
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.volumes import ATTACHABLE
 

@@ -88,8 +88,14 @@ def launch_moves(placer: Placer, loading: Loading) -> list[Move]:
 
 def placements(fleet: Fleet, roster: Roster) -> dict[str, str]:
     """Pod key -> VM name, of every pod that has or gets a place, new replicas included."""
-    # DaemonSet pods of new VMs are no pods of the snapshot.
-    return {key: name for key, name in fleet.where.items() if "/" in key}
+    found = fleet.where.copy()
+    for target in fleet.bins.values():
+        # Pods that DaemonSets will put on VMs on their way are no pods of the snapshot.
+        if target.vm is None or target.vm.phase in IN_FLIGHT:
+            for key in target.pods:
+                if "/" not in key:
+                    del found[key]
+    return found
 
 
 def planned_vms(fleet: Fleet) -> tuple[PlannedVm, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from plimsoll.decide.selectors import selector_matches
 from plimsoll.world import wire
 from plimsoll.world.objects import Objects
 from plimsoll.world.owners import Index, Target, controller_of, scaled_by
 from plimsoll.world.pods import FINISHED, is_ready
+from plimsoll.world.selectors import selector_matches
 
 
 def with_status(

@@ -12,13 +12,13 @@ import msgspec
 
 from plimsoll.act import owned
 from plimsoll.api import ContainerWorkload
-from plimsoll.decide.selectors import node_selector_matches, untolerated
 from plimsoll.offline.decoding import DecodingError, Misfit, decode
 from plimsoll.world import wire
 from plimsoll.world.assemble import daemon_template
 from plimsoll.world.objects import Objects
 from plimsoll.world.owners import Index, Kin, controller_of, kin_of, scaled_by_kin
 from plimsoll.world.pods import FINISHED
+from plimsoll.world.selectors import node_selector_matches, untolerated
 
 _POD_NAME: Final = "statefulset.kubernetes.io/pod-name"
 _POD_INDEX: Final = "apps.kubernetes.io/pod-index"

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from plimsoll.api.labels import HOSTNAME
-from plimsoll.decide.selectors import term_matches
+from plimsoll.world.selectors import term_matches
 from plimsoll.world.storage import Storage, hosts_of, reached_from
 from plimsoll.world.wire import Node, NodeSelectorTerm
 

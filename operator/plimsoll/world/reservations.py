@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from plimsoll.decide.selectors import node_selector_matches, term_matches
+from plimsoll.world.selectors import node_selector_matches, term_matches
 from plimsoll.world.storage import FreeVolumes, reached_from, size_of
 from plimsoll.world.wire import Node, PersistentVolume, PodSpec
 

@@ -17,8 +17,8 @@ import msgspec
 
 from plimsoll.api.labels import HOSTNAME
 from plimsoll.api.quantity import QuantityError, parse_bytes
-from plimsoll.decide.selectors import selector_matches
 from plimsoll.world.objects import Objects
+from plimsoll.world.selectors import selector_matches
 from plimsoll.world.wire import (
     CSIStorageCapacity,
     LabelSelector,
