@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 from differential.generate import Json, copy
 
 Disagrees = Callable[[list[Json]], Awaitable[bool]]
 
+SECONDS: Final = 120.0
+"""Time for one reproduction."""
 _KEPT = frozenset({"Hypervisor", "VMPool", "Namespace", "PriorityClass"})
 """Kinds without which a world means nothing; parts of them may go."""
 _MEANT = frozenset({"density"})
@@ -16,16 +20,20 @@ _MEANT = frozenset({"density"})
 _AT_ONCE = 8
 
 
-async def shrink(world: list[Json], disagrees: Disagrees) -> list[Json]:
+async def shrink(world: list[Json], disagrees: Disagrees, seconds: float = SECONDS) -> list[Json]:
     """A world from which nothing more can be taken away; `disagrees` tells whether one still does.
 
-    Whole objects go first, then parts of them. Candidates are tried several at a time.
+    Whole objects go first, then parts of them. Candidates are tried several at a time. After
+    `seconds` the smallest world so far is as good as it gets.
     """
+    until = time.monotonic() + seconds
     for smaller in (_without_objects, _without_parts):
         tried: set[str] = set()
-        while True:
+        while time.monotonic() < until:
             candidates = [c for c in smaller(world) if repr(c) not in tried]
             for start in range(0, len(candidates), _AT_ONCE):
+                if time.monotonic() > until:
+                    return world
                 some = candidates[start : start + _AT_ONCE]
                 tried.update(map(repr, some))
                 answers = await asyncio.gather(*(_disagrees(c, disagrees) for c in some))
