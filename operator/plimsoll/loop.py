@@ -22,7 +22,7 @@ from plimsoll.act.report import Reporter
 from plimsoll.act.status import Turn
 from plimsoll.act.workloads import Upkeep
 from plimsoll.decide.plan import Lever, Plan
-from plimsoll.decide.planner import plan
+from plimsoll.decide.replan import Replanner
 from plimsoll.events import EventReason, Recorder
 from plimsoll.health import STUCK_AFTER
 from plimsoll.kube import Json, Kube
@@ -47,6 +47,8 @@ HEARTBEAT: Final = 30.0
 """A turn is made at least this often, in seconds: what no event tells is found then."""
 DEBOUNCE_MOST: Final = 0.5
 """Seconds that a change waits for others at most."""
+PLANNING_MOST: Final = 5.0
+"""Seconds after which the search for VMs to retire ends with what it found."""
 _RETRY_FIRST: Final = 1.0
 _RETRY_MOST: Final = 30.0
 
@@ -72,6 +74,7 @@ class PlanningLoop:
         self._clock = clock
         self._upkeep = Upkeep(kube, recorder, settings.conflict_retry)
         self._reporter = Reporter(kube, recorder)
+        self._replanner = Replanner()
         self._assembler = Assembler(expendable_below=settings.expendable_below)
         self._backoff = LaunchBackoff()
         self._circles = Circles()
@@ -132,6 +135,7 @@ class PlanningLoop:
         snapshot, decided = await asyncio.to_thread(
             _decide,
             self._assembler,
+            self._replanner,
             objects,
             observations,
             self._nominations,
@@ -256,6 +260,7 @@ class PlanningLoop:
 
 def _decide(
     assembler: Assembler,
+    replanner: Replanner,
     objects: Objects,
     observations: Observations,
     nominations: Nominations,
@@ -263,7 +268,12 @@ def _decide(
 ) -> tuple[Snapshot, Plan]:
     seen = assembler.assemble(objects, observations, now)
     snapshot = nominations.without_own(seen, objects)
-    return snapshot, plan(snapshot, now)
+    return snapshot, replanner.plan(snapshot, now, _out_of_time(PLANNING_MOST))
+
+
+def _out_of_time(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
 def _windows(objects: Objects) -> dict[str, float]:

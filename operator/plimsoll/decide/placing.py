@@ -22,6 +22,7 @@ from plimsoll.decide.filters import Filters
 from plimsoll.decide.fitting import Fit
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.growing import Growing, Growth
+from plimsoll.decide.mixing import Mix, Waiting
 from plimsoll.decide.plan import Lever, Reason, Refusal, Rejected, Size
 from plimsoll.decide.preempting import Preempting
 from plimsoll.decide.preferring import Apart, Preference, Wishes, wishes_of
@@ -128,6 +129,63 @@ class Placer:
         if len(found) < len(keys):
             found += self._find_all(keys[len(found) :], self._search(kind, prefer, None))
         return found
+
+    def mixes(self, shape: PodShape) -> bool:
+        """Whether nothing but their size and the node as such matters of such pods now."""
+        kind = self.fleet.classes.of(shape)
+        return not kind.extended and not self._search(kind, None, None).alone
+
+    def place_mixed(self, groups: Sequence[tuple[PodShape, list[str]]]) -> list[Bin | Failure]:
+        """As ``place_all``, for pods of several shapes that mix; answers in their order."""
+        waiting = [Waiting(self.fleet.classes.of(shape), keys) for shape, keys in groups]
+        searches = [self._search(w.kind, None, None) for w in waiting]
+        for one, search in zip(waiting, searches, strict=True):
+            loaded = self._load(one.keys, search, self._ground(search))
+            one.homes += [target for target in loaded if isinstance(target, Bin)]
+        mix = Mix(self.fleet, waiting)
+        failures: dict[int, Failure] = {}
+        for number, (one, search) in enumerate(zip(waiting, searches, strict=True)):
+            while one.left:
+                placed = self._find(one.left[:1], search)
+                if isinstance(placed, Failure):
+                    failures[number] = placed
+                    break
+                (target,) = placed
+                assert isinstance(target, Bin)
+                one.homes.append(target)
+                self._fill_mixed(target, mix, waiting, searches)
+        return [
+            found
+            for number, one in enumerate(waiting)
+            for found in (*one.homes, *[failures.get(number)] * len(one.left))
+            if found is not None
+        ]
+
+    def _fill_mixed(
+        self, target: Bin, mix: Mix, waiting: list[Waiting], searches: list[_Search]
+    ) -> None:
+        """Fills a VM until it is as large as it may be and nothing that waits fits."""
+        refused: set[int] = set()
+        while (chosen := mix.next(target, refused)) is not None:
+            number, most = chosen
+            one = waiting[number]
+            kept_off = one.kind.rules.pods.avoiders and self.filters.dynamic(one.kind.shape, target)
+            if kept_off or not one.kind.rules.nodes.admitted()[target.slot]:
+                refused.add(number)
+                continue
+            keys = one.left[:most]
+            as_is = int(fitting.number_for(self.fleet, one.kind, np.array([target.slot]))[0])
+            if as_is:
+                keys = keys[:as_is]
+                self.fleet.put_all(keys, one.kind, target)
+                one.homes += [target] * len(keys)
+                continue
+            size = self.grow_for(target, one.kind.shape.requests, extra_pod=True)
+            if not isinstance(size, Size):
+                refused.add(number)
+                continue
+            grown = self._grow_for(keys, searches[number], target, size)
+            one.homes += [target] * len(grown)
 
     def move_all(
         self,

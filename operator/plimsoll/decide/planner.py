@@ -219,14 +219,36 @@ class Planner:
         waiting = sorted(pods, key=self._order)
         while waiting:
             # A pod that must be near another may find a place once that one has its own.
-            again = [
-                pod
-                for _, run in groupby(waiting, key=lambda pod: (pod.shape.key, pod.workload))
-                for pod in self._failed(list(run))
-            ]
+            again = []
+            mixing: list[list[Pod]] = []
+            for _, group in groupby(waiting, key=lambda pod: (pod.shape.key, pod.workload)):
+                run = list(group)
+                if self._mixes(run[0], mixing):
+                    mixing.append(run)
+                    continue
+                again += self._mixed(mixing)
+                mixing = [run] if self._mixes(run[0], []) else []
+                if not mixing:
+                    again += self._failed(run)
+            again += self._mixed(mixing)
             if len(again) == len(waiting) or not any(pod.shape.affinity for pod in again):
                 break
             waiting = again
+
+    def _mixes(self, pod: Pod, others: list[list[Pod]]) -> bool:
+        """Whether VMs may be filled with a mix of such pods and these others."""
+        if pod.workload in self._roster.workloads or not self._placer.mixes(pod.shape):
+            return False
+        return not others or others[0][0].shape.priority == pod.shape.priority
+
+    def _mixed(self, runs: list[list[Pod]]) -> list[Pod]:
+        """Places pods that mix; answers those that found no place."""
+        if len(runs) < 2:
+            return [pod for run in runs for pod in self._failed(run)]
+        groups = [(run[0].shape, [pod.key for pod in run]) for run in runs]
+        found = self._placer.place_mixed(groups)
+        pods = [pod for run in runs for pod in run]
+        return [pod for pod, place in zip(pods, found, strict=True) if not self._noted(pod, place)]
 
     def _failed(self, run: list[Pod]) -> list[Pod]:
         """Places pods that are alike; answers those that found no place."""

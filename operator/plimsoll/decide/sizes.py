@@ -129,6 +129,15 @@ class Sizes:
         return Size(cpu=self.cpu_max, memory=self.memory_max)
 
     @property
+    def largest_line(self) -> tuple[int, int]:
+        """Requests (millicores, bytes) that the load line of the largest VM holds."""
+        most = self.most
+        return (
+            max(0, most.cpu - self.reserved_cpu) * self.line // 100,
+            max(0, most.memory - self.reserved_memory) * self.line // 100,
+        )
+
+    @property
     def fixed(self) -> bool:
         """Whether there is but one size."""
         return self.cpu_min >= self.cpu_max and (
