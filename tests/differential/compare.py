@@ -129,13 +129,17 @@ class Comparison:
             return
         now = {key: place for key, place in places.items() if place and place not in later}
         await self._create_nominated(now)
-        await self._settle(now)
+        # A place of today may become one only by what runs on a new VM (a spread, an affinity).
+        early = await self._settle(now, final=not later)
+        if self.result.disagreements:
+            return
+        await self._delete(early)
         for_new = [key for key, place in places.items() if place in new]
         unplaced = [key for key, place in places.items() if not place]
         await self._create(for_new)
         if not grown:
             await self._check_launches_are_needed(for_new)
-        there = {key: place for key, place in places.items() if place in later}
+        there = {k: p for k, p in places.items() if p in later} | early
         afresh = {key: there[key] for key in there if self._seen(key) is None or self._node(key)}
         await self._delete(afresh)
         await self._nominate({key: there[key] for key in there if key not in afresh})
@@ -336,8 +340,8 @@ class Comparison:
         namespace, _, name = key.partition("/")
         await self.cluster.lift_gate(self.isolation.namespace(namespace), name)
 
-    async def _settle(self, places: dict[str, str]) -> None:
-        """Awaits that pods are bound, and notes those that are not.
+    async def _settle(self, places: dict[str, str], *, final: bool = True) -> dict[str, str]:
+        """Awaits that pods are bound; returns those that are not, and notes them if it is final.
 
         What follows rests on every pod being where the plan has it. Where some went elsewhere,
         all of them start once more, one by one.
@@ -349,12 +353,15 @@ class Comparison:
             self.result.counts["retried"] += 1
             await self._delete(places)
             astray = await self._place_in_turn(places)
-        for key, place in astray.items():
+        if not self.nominating:
+            astray = {key: place for key, place in astray.items() if not self._node(key)}
+        for key, place in astray.items() if final else ():
             if not self._node(key):
                 self.result.counts["pending"] += 1
             if self.nominating:
                 detail = f"not on {place}: {self._verdict(key) or 'taken to another node'}"
                 self.result.disagreements.append(Disagreement("refused", key, detail))
+        return astray
 
     async def _place_in_turn(self, places: dict[str, str]) -> dict[str, str]:
         """Shows the scheduler one pod after another, those again that failed before others.
