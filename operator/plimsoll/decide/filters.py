@@ -18,7 +18,7 @@ import numpy as np
 
 from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import Bools, Ints
-from plimsoll.decide.fleet import Bin, Fleet
+from plimsoll.decide.fleet import CORDON, Bin, Fleet
 from plimsoll.decide.plan import Reason
 from plimsoll.world.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import PodShape, Resources
@@ -127,8 +127,9 @@ class Filters:
             return Reason.NODE_SELECTOR
         if not node_selector_matches(shape.node_affinity, labels, target.name):
             return Reason.NODE_SELECTOR
-        if untolerated(target.taints, shape.tolerations) is not None:
-            return Reason.TAINTS
+        taint = untolerated(target.taints, shape.tolerations)
+        if taint is not None:
+            return Reason.UNSCHEDULABLE if taint.key == CORDON.key else Reason.TAINTS
         if any(not node_selector_matches(s, labels, target.name) for s in shape.volume_nodes):
             return Reason.VOLUME
         if shape.runtime_class and target.pool is not None:
@@ -239,6 +240,8 @@ class Filters:
                 strike(Reason.REDUNDANCY, apart)
             if not fleet.columns.takes.all():
                 self._strike_closed(left, reasons)
+            cordoned = fleet.taints.where("cordoned", lambda taints: CORDON in (taints or ()))
+            strike(Reason.UNSCHEDULABLE, nodes.tolerated() | ~cordoned)
             strike(Reason.NODE_SELECTOR, nodes.selected())
             strike(Reason.TAINTS, nodes.tolerated())
             if kind.shape.runtime_class:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = frozenset({Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOINING})
 LEAVING = frozenset({Phase.DRAINING, Phase.DELETING})
+CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+"""A cordoned node takes pods that tolerate this (NodeUnschedulable)."""
 
 
 @dataclass(slots=True)
@@ -418,7 +420,8 @@ class Fleet:
     def change(self, before: Vm, after: Vm) -> bool:
         """Takes in what changed of a VM; False: more than can be taken in, it must be made anew."""
         target = self.bins[before.name]
-        same = ("uid", "pool", "hypervisor", "host", "zone", "cpu", "memory", "labels", "taints")
+        same = ["uid", "pool", "hypervisor", "host", "zone", "cpu", "memory", "labels"]
+        same += ["taints", "schedulable"]
         if any(getattr(before, name) != getattr(after, name) for name in same):
             return False
         if target.leaving != is_leaving(after):
@@ -653,7 +656,7 @@ class Fleet:
                 host=vm.host,
                 zone=vm.zone,
                 labels=vm.labels,
-                taints=vm.taints,
+                taints=vm.taints if vm.schedulable else (*vm.taints, CORDON),
                 cpu=vm.cpu,
                 memory=vm.memory,
                 allocatable_cpu=vm.allocatable.cpu,
@@ -670,7 +673,7 @@ class Fleet:
 def _accepts(vm: Vm, pool: Pool | None) -> bool:
     # A VM on its way whose pool is gone is on nobody's way: it is not counted on.
     usable = vm.ready or (vm.phase in IN_FLIGHT and pool is not None)
-    return usable and vm.schedulable and not is_leaving(vm) and not vm.lost
+    return usable and not is_leaving(vm) and not vm.lost
 
 
 def is_leaving(vm: Vm) -> bool:

@@ -46,6 +46,8 @@ class Story:
     reason: str
     rejected: tuple[Rejected, ...]
     before: Size | None = None
+    spare: bool = False
+    """It is there although it carries nothing: for a promise, or a smallest count."""
     others: int = 0
     """Further pods for which it grew once more."""
 
@@ -250,7 +252,7 @@ class Placer:
         """One more VM of the pool, of the smallest size."""
         outcome = self._launch(pool, None)
         if isinstance(outcome, Bin):
-            self._tell_launch(outcome, Story(reason=reason, rejected=()))
+            self._tell_launch(outcome, Story(reason=reason, rejected=(), spare=True))
             return outcome
         return Refusal(guard=outcome[0], subject=f"vmpool/{pool}", message=outcome[1])
 

@@ -103,6 +103,7 @@ class Planner:
             promises.keep()
             if not moved and vms == self._fleet.bins_version:
                 break
+        self._cancel_empty()
         self._right_size()
         consolidation = Consolidation(self._placer, self._roster, self._effort)
         given_back = consolidation.moves()
@@ -306,6 +307,17 @@ class Planner:
                 self._unplaced[pod.key] = Unplaced(
                     pod=pod.key, reason=Reason.EXPENDABLE, why={EXISTING: why}
                 )
+
+    def _cancel_empty(self) -> None:
+        """Takes back launches for pods that found another place, or none, in the end."""
+        for name in list(self._placer.launched):
+            target = self._fleet.bins.get(name)
+            if (
+                target is not None
+                and not self._placer.launched[name].spare
+                and all("/" not in key for key in target.pods)
+            ):
+                self._placer.cancel_launch(target)
 
     def _settle(self) -> bool:
         """Places pods anew whose own rules the final picture breaks; whether there were any.

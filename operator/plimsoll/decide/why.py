@@ -19,7 +19,7 @@ from plimsoll.api.quantity import format_milli
 from plimsoll.decide import wording
 from plimsoll.decide.classes import Rules
 from plimsoll.decide.filters import places_left
-from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
+from plimsoll.decide.fleet import CORDON, IN_FLIGHT, Bin, Fleet
 from plimsoll.decide.preempting import victims_on
 from plimsoll.world.localvolumes import LOCAL
 from plimsoll.world.selectors import (
@@ -36,7 +36,6 @@ from plimsoll.world.wire import (
     NodeSelectorTerm,
     PodAffinityTerm,
     SelectorRequirement,
-    Taint,
     TopologySpreadConstraint,
 )
 
@@ -59,12 +58,8 @@ NOT_MODELLED: Final = "a rule that Plimsoll does not model"
 BLOCKED: Final = "its volumes"
 NOT_READY: Final = "the VM is not ready"
 LEAVING: Final = "the VM is leaving"
-CORDONED: Final = "the VM is cordoned, so Plimsoll does not count on it"
 RUNTIME_CLASS: Final = "the pool does not offer the RuntimeClass"
 LOAD_LINE: Final = "above the load line"
-_UNSCHEDULABLE_TAINT: Final = Taint(
-    key="node.kubernetes.io/unschedulable", value="", effect="NoSchedule"
-)
 
 
 class Plugin(IntEnum):
@@ -187,11 +182,8 @@ def _open(shape: PodShape, target: Bin) -> Iterator[Obstacle]:
     vm = target.vm
     if vm is None:
         return
-    if not vm.schedulable:
-        if any(tolerates(t, _UNSCHEDULABLE_TAINT) for t in shape.tolerations):
-            yield Obstacle(Plugin.PLIMSOLL, CORDONED)
-        else:
-            yield Obstacle(Plugin.NODE_UNSCHEDULABLE, UNSCHEDULABLE, "cordoned")
+    if not vm.schedulable and not any(tolerates(t, CORDON) for t in shape.tolerations):
+        yield Obstacle(Plugin.NODE_UNSCHEDULABLE, UNSCHEDULABLE, "cordoned")
     if target.leaving:
         yield Obstacle(Plugin.PLIMSOLL, LEAVING, f"it is being emptied ({vm.phase.value})")
     elif vm.lost:
@@ -201,7 +193,11 @@ def _open(shape: PodShape, target: Bin) -> Iterator[Obstacle]:
 
 
 def _taints(shape: PodShape, target: Bin) -> Iterator[Obstacle]:
-    against = [t for t in target.taints if untolerated((t,), shape.tolerations) is not None]
+    against = [
+        t
+        for t in target.taints
+        if t.key != CORDON.key and untolerated((t,), shape.tolerations) is not None
+    ]
     if against:
         text = ", ".join(f"{t.key}={t.value}:{t.effect}" for t in against)
         yield Obstacle(Plugin.TAINT_TOLERATION, TAINTS, text)
