@@ -171,8 +171,6 @@ class Rules:
 
         Source: interpodaffinity's ``podMatchesAllAffinityTerms``.
         """
-        for term in shape.affinity:
-            topology.want(selections, term.topology_key)
         self.near_itself = bool(selections) and topology.selects(selections, self.pods)
         self.apart: list[Counter] = []
         """What it must be kept apart from, each term by itself."""
@@ -215,6 +213,17 @@ class Rules:
             self.placed[slot] = self.placed.get(slot, 0) + number
             for spread, _ in self.even:
                 spread.carriers.add(slot, number)
+
+    def wanted_near(self) -> list[str]:
+        """Topology keys by which pods that are placed must be near pods like this one."""
+        return sorted(
+            {
+                counter.key
+                for counter in self.pods.counters
+                for rules in counter.users
+                if counter in rules.near and any(rules.placed.values())
+            }
+        )
 
     def _order_of(self, topology: Topology) -> int:
         shape = self.shape

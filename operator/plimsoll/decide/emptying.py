@@ -191,7 +191,7 @@ class Emptying:
         """VMs in the same domains, where others must be near such pods; None: it matters not."""
         mask: Bools | None = None
         columns = self._fleet.columns
-        for key in sorted(rules.pods.wanted):
+        for key in rules.wanted_near():
             column = columns.label(key)
             same = column.codes == column.codes[source.slot]
             mask = same if mask is None else mask & same

@@ -155,7 +155,9 @@ class Placer:
                 (target,) = placed
                 assert isinstance(target, Bin)
                 one.homes.append(target)
-                self._fill_mixed(target, mix, waiting, searches)
+                # One that drives others out may do so on a node of no pool.
+                if target.pool is not None:
+                    self._fill_mixed(target, mix, waiting, searches)
         return [
             found
             for number, one in enumerate(waiting)

@@ -64,8 +64,6 @@ class Labelled:
         self.spreads: list[Spread] = []
         self.avoiders: list[Counter] = []
         """Anti-affinity of other pods from which such pods must keep away."""
-        self.wanted: set[str] = set()
-        """Topology keys by which other pods must be near such pods."""
 
     def counted_by(self) -> Iterator[Any]:
         """Rules whose pods ask where such pods are, each at least once."""
@@ -288,7 +286,6 @@ class Topology:
         self._counters: dict[Any, Counter] = {}
         self._spreads: dict[Any, Spread] = {}
         self._avoiders: dict[Any, Counter] = {}
-        self._wanted: dict[Any, tuple[Selections, str]] = {}
         self._rules_by_pair: dict[tuple[str, str] | None, list[tuple[str, Any, Selections]]] = {}
 
     def labelled(self, namespace: str, labels: Mapping[str, str]) -> Labelled:
@@ -320,8 +317,10 @@ class Topology:
         if known is None:
             known = self._counters[identity] = Counter(selections, self._columns.label(key), key)
             for pods in self._register("counter", known, selections):
+                # VMs that only a plan had are gone, and with them their slots.
                 for slot, number in pods.placed.items():
-                    known.add(slot, number)
+                    if number:
+                        known.add(slot, number)
         return known
 
     def spread(
@@ -347,7 +346,8 @@ class Topology:
             self._spreads[identity] = known
             for pods in self._register("spread", known, (selection,)):
                 for slot, number in pods.staying.items():
-                    known.add(slot, number)
+                    if number:
+                        known.add(slot, number)
         return known
 
     def truncate(self, count: int) -> None:
@@ -364,13 +364,6 @@ class Topology:
             known = self._avoiders[identity] = Counter(selections, self._columns.label(key), key)
             self._register("avoider", known, selections)
         return known
-
-    def want(self, selections: Selections, key: str) -> None:
-        """Notes that some pods must be near those that are selected."""
-        identity = (msgspec.msgpack.encode(selections), key)
-        if identity not in self._wanted:
-            self._wanted[identity] = (selections, key)
-            self._register("wanted", key, selections)
 
     def _register(self, kind: str, rule: Any, selections: Selections) -> Iterable[Labelled]:
         """Ties a rule to the pods that it selects, now and later; answers those of now."""
@@ -395,10 +388,8 @@ def _listen(pods: Labelled, kind: str, rule: Any) -> None:
         pods.counters.append(rule)
     elif kind == "spread":
         pods.spreads.append(rule)
-    elif kind == "avoider":
-        pods.avoiders.append(rule)
     else:
-        pods.wanted.add(rule)
+        pods.avoiders.append(rule)
 
 
 def _required_pair(selections: Selections) -> tuple[str, str] | None:
