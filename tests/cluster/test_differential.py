@@ -22,12 +22,6 @@ from plimsoll_testenv import ControlPlane
 pytestmark = pytest.mark.xdist_group("differential")
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "disagreements").glob("*.yaml"))
-KNOWN = {
-    "cordoned-node-tolerated": "the plan leaves cordoned nodes alone, whatever a pod tolerates",
-    "launched-for-nothing": "a VM stays in the plan when its pods have come to be elsewhere",
-    "lesser-pods-take-the-room": "pods with affinity wait for others, also for lesser ones",
-}
-"""Disagreements that are not resolved yet, and why they are there."""
 WORLDS = 240
 CHUNK = 60
 
@@ -103,16 +97,7 @@ def test_a_wrong_plan_is_found_out(
     assert found.startswith(f"world wrong: {kind} default/web")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xfail(reason=KNOWN[path.stem], strict=True))
-        if path.stem in KNOWN
-        else path
-        for path in CASES
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_what_disagreed_once_agrees(kubeconfig: str, path: Path) -> None:
     worlds = {path.stem: list(yaml.safe_load_all(path.read_text()))}
     assert run(disagreements(kubeconfig, worlds), timeout=280) == []

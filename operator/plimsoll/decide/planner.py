@@ -25,7 +25,7 @@ from plimsoll.decide import cost, survival
 from plimsoll.decide.alternatives import Caps, cheapest
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.effort import Effort
-from plimsoll.decide.filters import Filters
+from plimsoll.decide.filters import Filters, resources_reason
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import EXISTING, Failure, Placer, Story
@@ -333,10 +333,29 @@ class Planner:
             if not unsettled or unsettled in seen:
                 break
             seen.add(unsettled)
+            before = []
             for key in unsettled:
-                self._fleet.take(key)
+                shape = self._fleet.bins[self._fleet.where[key]].pods[key]
+                before.append((key, shape, self._fleet.take(key)))
             self._place_pending([pending[key] for key in unsettled])
+            for key, shape, target in before:
+                self._stay(key, shape, target)
         return bool(seen)
+
+    def _stay(self, key: str, shape: PodShape, target: Bin) -> None:
+        """Puts a pod back that found no better place: in some order it may come to be there.
+
+        The first of pods that want to be near each other may be anywhere, whatever comes later.
+        """
+        if key in self._fleet.where or target.name not in self._fleet.bins:
+            return
+        filters = self._placer.filters
+        if filters.static(shape, target) is None and (
+            resources_reason(target, shape.requests) is None
+            and filters.dynamic(shape, target) in (None, Reason.AFFINITY)
+        ):
+            self._fleet.put(key, shape, target)
+            self._unplaced.pop(key, None)
 
     def _right_size(self) -> None:
         """Makes VMs not yet launched no larger than what they carry: pods may have left them."""
