@@ -29,6 +29,9 @@ _REPLACE_PERCENT: Final = 40
 moving are not worth small change, and what is small today may have to grow tomorrow."""
 _LARGEST_SET: Final = 128
 """VMs that are replaced together at most: so many drains one after the other take long."""
+_PROMISE: Final = 5_000
+"""Effort of finding out that a survival promise would be broken, in containers: a look at
+every set of lost hosts takes as long as moving so many."""
 _TOLD: Final = 20
 """VMs of which it is told why they stay although the rest could do without them."""
 
@@ -150,6 +153,8 @@ class Retiring:
                 )
         if emptied is None or refusal is not None:
             self._fleet.rollback(mark)
+            if refusal is not None and refusal.guard is Reason.SURVIVAL:
+                self._effort.spend(_PROMISE)
             if refusal is not None and tell:
                 self._placer.refuse(refusal)
             return None
