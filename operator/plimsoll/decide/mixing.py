@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from plimsoll.decide.classes import PodClass
+from plimsoll.decide.columns import Bools
 from plimsoll.decide.fleet import Bin, Fleet
 
 _SHARE: Final = 16
@@ -31,8 +32,14 @@ class Waiting:
     """VMs of the first of them."""
 
     @property
-    def left(self) -> list[str]:
-        return self.keys[len(self.homes) :]
+    def done(self) -> bool:
+        """Whether all of them have places."""
+        return len(self.homes) == len(self.keys)
+
+    def first(self, number: int) -> list[str]:
+        """So many of those that have no place yet."""
+        start = len(self.homes)
+        return self.keys[start : start + number]
 
 
 class Mix:
@@ -44,12 +51,13 @@ class Mix:
         self._cpu = np.array([w.kind.cpu for w in waiting], np.int64)
         self._memory = np.array([w.kind.memory for w in waiting], np.int64)
         self._uneven = self._cpu / 1000 - self._memory / fleet.memory_per_cpu
+        self._left = np.array([len(w.keys) - len(w.homes) for w in waiting], np.int64)
         self._size = self._cpu / 1000 + self._memory / fleet.memory_per_cpu
 
-    def next(self, target: Bin, refused: set[int]) -> tuple[int, int] | None:
+    def next(self, target: Bin, refused: Bools) -> tuple[int, int] | None:
         """What a VM takes next, and how many of it; None: nothing that waits fits.
 
-        ``refused`` are classes that guards did not let it grow for.
+        ``refused`` are classes that are kept off it, or for which it may not grow.
         """
         assert target.pool is not None
         sizes = self._fleet.sizes[target.pool.name]
@@ -59,16 +67,15 @@ class Mix:
         if pods < 1:
             return None
         able = (self._cpu <= cpu) & (self._memory <= memory)
-        for number, waiting in enumerate(self._waiting):
-            if able[number] and (number in refused or len(waiting.homes) == len(waiting.keys)):
-                able[number] = False
-        if not able.any():
-            return None
+        able &= self._left > 0
+        able &= ~refused
         uneven = target.cpu_used / 1000 - target.memory_used / self._fleet.memory_per_cpu
-        score = self._size - np.abs(uneven + self._uneven)
-        best = int(np.where(able, score, -np.inf).argmax())
-        waiting, kind = self._waiting[best], self._waiting[best].kind
-        most = min(pods, len(waiting.keys) - len(waiting.homes))
+        score = np.where(able, self._size - np.abs(uneven + self._uneven), -np.inf)
+        best = int(score.argmax())
+        if not able[best]:
+            return None
+        kind = self._waiting[best].kind
+        most = min(pods, int(self._left[best]))
         for room, share, each in (
             (cpu, line_cpu // _SHARE, kind.cpu),
             (memory, line_memory // _SHARE, kind.memory),
@@ -76,3 +83,12 @@ class Mix:
             if each:
                 most = min(most, room // each, max(1, share // each))
         return best, most
+
+    def placed(self, number: int, homes: list[Bin]) -> None:
+        """The first of a class have got places."""
+        self._waiting[number].homes += homes
+        self._left[number] -= len(homes)
+
+    def nothing(self) -> Bools:
+        """No class at all, to be filled in."""
+        return np.zeros(len(self._waiting), np.bool_)

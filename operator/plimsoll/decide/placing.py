@@ -147,49 +147,50 @@ class Placer:
         mix = Mix(self.fleet, waiting)
         failures: dict[int, Failure] = {}
         for number, (one, search) in enumerate(zip(waiting, searches, strict=True)):
-            while one.left:
-                placed = self._find(one.left[:1], search)
+            while not one.done:
+                placed = self._find(one.first(1), search)
                 if isinstance(placed, Failure):
                     failures[number] = placed
                     break
                 (target,) = placed
                 assert isinstance(target, Bin)
-                one.homes.append(target)
+                mix.placed(number, [target])
                 # One that drives others out may do so on a node of no pool.
                 if target.pool is not None:
                     self._fill_mixed(target, mix, waiting, searches)
-        return [
-            found
-            for number, one in enumerate(waiting)
-            for found in (*one.homes, *[failures.get(number)] * len(one.left))
-            if found is not None
-        ]
+        found: list[Bin | Failure] = []
+        for number, one in enumerate(waiting):
+            found += one.homes
+            if not one.done:
+                found += [failures[number]] * (len(one.keys) - len(one.homes))
+        return found
 
     def _fill_mixed(
         self, target: Bin, mix: Mix, waiting: list[Waiting], searches: list[_Search]
     ) -> None:
         """Fills a VM until it is as large as it may be and nothing that waits fits."""
-        refused: set[int] = set()
+        refused = mix.nothing()
+        slot = np.array([target.slot])
         while (chosen := mix.next(target, refused)) is not None:
             number, most = chosen
             one = waiting[number]
             kept_off = one.kind.rules.pods.avoiders and self.filters.dynamic(one.kind.shape, target)
             if kept_off or not one.kind.rules.nodes.admitted()[target.slot]:
-                refused.add(number)
+                refused[number] = True
                 continue
-            keys = one.left[:most]
-            as_is = int(fitting.number_for(self.fleet, one.kind, np.array([target.slot]))[0])
-            if as_is:
+            keys = one.first(most)
+            as_is = int(fitting.number_for(self.fleet, one.kind, slot)[0])
+            if as_is > 0:
                 keys = keys[:as_is]
                 self.fleet.put_all(keys, one.kind, target)
-                one.homes += [target] * len(keys)
+                mix.placed(number, [target] * len(keys))
                 continue
             size = self.grow_for(target, one.kind.shape.requests, extra_pod=True)
             if not isinstance(size, Size):
-                refused.add(number)
+                refused[number] = True
                 continue
             grown = self._grow_for(keys, searches[number], target, size)
-            one.homes += [target] * len(grown)
+            mix.placed(number, [target] * len(grown))
 
     def move_all(
         self,
