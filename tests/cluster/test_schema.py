@@ -167,7 +167,10 @@ def test_good_objects_are_accepted(server: Server, name: str) -> None:
         {".spec.nodes": {"min": 0, "max": 0}, ".spec.replicas": 0, ".spec.survive.hosts": 0},
         {".spec.size.cpu": {"min": 4, "max": 4, "step": 3}},
         {".spec.size.memory": {"min": "4Gi", "max": 4294967296}},
-        {".spec.size.memory": {"min": "1G", "max": "4G", "step": "1500M"}},
+        {
+            ".spec.size.memory": {"min": "1G", "max": "4G", "step": "1500M"},
+            ".spec.size.memoryPerCPU": "1Gi",
+        },
         {".spec.size.memory": {"min": "4294967296000m", "max": "8Gi"}},
         {".spec.size.memory.max": "976562499999Ki", ".spec.size.memory.step": "1Ki"},
         {".spec.density.reserved": {"cpu": 0, "memory": "0"}},
