@@ -120,7 +120,7 @@ def idle(world: World, turns: int = 7) -> dict[str, float]:
     kube.json_patch = kube.merge_patch = kube.apply = kube.patch_status = AsyncMock()
     usage = Metrics(kube, world.objects)
     loop = PlanningLoop(kube, world, usage, recorder, Telemetry(), Settings())
-    with patch("plimsoll.loop.plan", lambda snapshot, now: Plan()):
+    with patch("plimsoll.loop.Replanner.plan", lambda *_: Plan()):
         runner = asyncio.Runner()
         with runner:
 
