@@ -18,7 +18,8 @@ from plimsoll.api import labels as names
 from plimsoll.api.vmpool import VMPoolSpec
 from plimsoll.compare.estate import Container
 from plimsoll.compare.layout import Layout, Machine
-from plimsoll.decide.sizes import Ints, Sizes
+from plimsoll.decide.columns import Ints
+from plimsoll.decide.sizes import Sizes
 from plimsoll.world.selectors import selector_matches
 from plimsoll.world.snapshot import PodShape, Resources
 from plimsoll.world.wire import LabelSelector

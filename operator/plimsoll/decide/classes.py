@@ -16,6 +16,7 @@ import numpy as np
 
 from plimsoll.api import labels as names
 from plimsoll.decide.columns import Bools
+from plimsoll.decide.ports import count
 from plimsoll.decide.topology import Counter, Labelled, Selection, Spread, Topology
 from plimsoll.world.selectors import requirement_matches, untolerated
 from plimsoll.world.snapshot import PodShape
@@ -197,7 +198,7 @@ class Rules:
     def place(self, slot: int, number: int, terminating: bool) -> None:
         """So many more such pods on a VM; a negative number takes them away."""
         pods = self.pods
-        pods.placed[slot] = pods.placed.get(slot, 0) + number
+        count(pods.placed, slot, number)
         for counter in pods.counters:
             counter.add(slot, number)
         for avoider in self.avoiders:
@@ -206,11 +207,11 @@ class Rules:
             port.add(slot, address, number)
         if terminating:
             return
-        pods.staying[slot] = pods.staying.get(slot, 0) + number
+        count(pods.staying, slot, number)
         for spread in pods.spreads:
             spread.add(slot, number)
         if self.near or self.even:
-            self.placed[slot] = self.placed.get(slot, 0) + number
+            count(self.placed, slot, number)
             for spread, _ in self.even:
                 spread.carriers.add(slot, number)
 
@@ -221,7 +222,7 @@ class Rules:
                 counter.key
                 for counter in self.pods.counters
                 for rules in counter.users
-                if counter in rules.near and any(rules.placed.values())
+                if counter in rules.near and rules.placed
             }
         )
 

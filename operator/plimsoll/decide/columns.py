@@ -124,7 +124,6 @@ class Columns:
         self._left_of = left_of
         self._store: dict[str, npt.NDArray[Any]] = {
             **{name: np.zeros(self.capacity, np.int64) for name in self._INTS},
-            "fullness": np.zeros(self.capacity, np.float64),
             "takes": np.zeros(self.capacity, np.bool_),
             "is_open": np.zeros(self.capacity, np.bool_),
             "is_new": np.zeros(self.capacity, np.bool_),
@@ -140,8 +139,6 @@ class Columns:
         """Requests that still go under the load line; negative above it."""
         self.memory_left: Ints
         self.pods_left: Ints
-        self.fullness: Floats
-        """Share of the load line that is requested, of the resource that is shorter."""
         self.takes: Bools
         """Takes new pods."""
         self.is_open: Bools

@@ -196,7 +196,7 @@ class Filters:
 
     def unsettled_of(self, rules: Rules) -> Ints | None:
         """VMs that hold pods with these rules which are not as they ask; None: there are none."""
-        slots = np.array(sorted(s for s, number in rules.placed.items() if number), np.int64)
+        slots = np.array(sorted(rules.placed), np.int64)
         if not len(slots):
             return None
         bad = np.zeros(len(slots), np.bool_)

@@ -88,7 +88,7 @@ class Bin:
     """Berths that it may be raised to; None: it never advertises any."""
     line_percent: int
     accepts: bool
-    """Takes new pods: joining or Ready, not cordoned, not leaving, not lost."""
+    """Takes new pods: joining or Ready, not leaving, not lost. A cordon is a taint."""
     slot: int = -1
     """Index in the fleet's columns; -1: it was never opened."""
     cpu_used: int = 0
@@ -127,9 +127,6 @@ class Bin:
     @property
     def berths_used(self) -> int:
         return self.extended_used.get(names.BERTHS, 0)
-
-    def over_line(self) -> bool:
-        return self.cpu_used > self.line_cpu or self.memory_used > self.line_memory
 
     def has(self, name: str) -> int:
         """How much it has of an extended resource, whatever is used."""
@@ -610,18 +607,14 @@ class Fleet:
     def _show(self, target: Bin) -> None:
         """Brings the columns up to date for one bin."""
         columns, slot = self.columns, target.slot
-        line_cpu, line_memory = target.line_cpu, target.line_memory
         cpu_used, memory_used = target.cpu_used, target.memory_used
         pods = len(target.pods)
         columns.cpu_used[slot] = cpu_used
         columns.memory_used[slot] = memory_used
         columns.pods[slot] = pods
-        columns.cpu_left[slot] = line_cpu - cpu_used
-        columns.memory_left[slot] = line_memory - memory_used
+        columns.cpu_left[slot] = target.line_cpu - cpu_used
+        columns.memory_left[slot] = target.line_memory - memory_used
         columns.pods_left[slot] = target.max_pods - pods
-        cpu_share = cpu_used / line_cpu if line_cpu > 0 else 1.0
-        memory_share = memory_used / line_memory if line_memory > 0 else 1.0
-        columns.fullness[slot] = cpu_share if cpu_share > memory_share else memory_share
         if columns.has_extended:
             columns.reset_extended(slot)
         self.touched.append(slot)

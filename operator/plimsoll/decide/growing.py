@@ -9,7 +9,7 @@ import numpy as np
 from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.classes import PodClass
 from plimsoll.decide.columns import Bools, Ints
-from plimsoll.decide.filters import Filters, extended_fit
+from plimsoll.decide.filters import extended_fit
 from plimsoll.decide.fitting import Changes
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal, Size
@@ -121,9 +121,8 @@ class Growth:
 class Growing:
     """Growth of VMs on one fleet; nothing is changed here."""
 
-    def __init__(self, fleet: Fleet, filters: Filters) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._filters = filters
         self._may_grow: Bools = np.zeros(0, np.bool_)
         self._may_cpu: Bools = np.zeros(0, np.bool_)
         self._may_memory: Bools = np.zeros(0, np.bool_)

@@ -160,15 +160,11 @@ def open_if_survivable(fleet: Fleet, target: Bin, daemons: list[PodShape]) -> No
 
 
 def _too_big(fleet: Fleet, pool: Pool, shape: PodShape | None) -> str:
-    largest = fleet.sizes[pool.name].most
-    reserved = pool.spec.density.reserved
-    line = pool.spec.density.load_line_percent
-    room = Size(
-        cpu=max(0, largest.cpu - reserved.cpu) * line // 100,
-        memory=max(0, largest.memory - reserved.memory) * line // 100,
-    )
+    sizes = fleet.sizes[pool.name]
+    cpu, memory = sizes.largest_line
+    room = Size(cpu=cpu, memory=memory)
     what = wording.amount(shape.requests) if shape is not None else "its DaemonSet pods"
     return (
-        f"the largest VM ({wording.size(largest)}) holds {wording.size(room)} under its load "
-        f"line of {line}%, less than {what} with its DaemonSet pods"
+        f"the largest VM ({wording.size(sizes.most)}) holds {wording.size(room)} under its load "
+        f"line of {sizes.line}%, less than {what} with its DaemonSet pods"
     )

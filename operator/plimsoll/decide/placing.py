@@ -87,7 +87,7 @@ class Placer:
         self.fleet = fleet
         self.filters = filters
         self.now = now
-        self.growing = Growing(fleet, filters)
+        self.growing = Growing(fleet)
         self.preempting = Preempting(fleet, filters)
         self.grown: dict[str, Story] = {}
         self.launched: dict[str, Story] = {}
@@ -235,7 +235,7 @@ class Placer:
     def on_existing(
         self, shape: PodShape, prefer: Preference | None = None, apart: Apart | None = None
     ) -> Bin | None:
-        """The best VM that takes the pod as it is: preferred, then wished, then fullest."""
+        """The best VM that takes the pod as it is: preferred, then wished, then best fitting."""
         search = self._search(self.fleet.classes.of(shape), prefer, apart)
         return self._as_is(search, self._ground(search))
 
@@ -253,6 +253,10 @@ class Placer:
 
     def launch_empty(self, pool: str, reason: str) -> Bin | Refusal:
         """One more VM of the pool, of the smallest size."""
+        refusal = guards.launch(self.fleet, self.fleet.pools[pool], self.now)
+        if refusal is not None:
+            self.refuse(refusal)
+            return refusal
         outcome = self._launch(pool, None)
         if isinstance(outcome, Bin):
             self._tell_launch(outcome, Story(reason=reason, rejected=(), spare=True))
@@ -621,11 +625,8 @@ class Placer:
         return cost.of_size(self.fleet.pools[pool].spec, size.cpu, size.memory)
 
     def _launch(self, pool: str, search: _Search | None) -> Bin | tuple[Reason, str]:
+        """A VM of a pool whose guards allow one more, or what it lacks."""
         target_pool = self.fleet.pools[pool]
-        refusal = guards.launch(self.fleet, target_pool, self.now)
-        if refusal is not None:
-            self.refuse(refusal)
-            return refusal.guard, refusal.message
         kind = search.kind if search is not None else None
         ready: list[tuple[tuple[int, ...], Bin, list[PodShape]]] = []
         lacks: list[launching.NoSite] = []

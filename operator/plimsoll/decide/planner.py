@@ -25,7 +25,7 @@ from plimsoll.decide import cost, survival
 from plimsoll.decide.alternatives import Caps, cheapest
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.effort import Effort
-from plimsoll.decide.filters import Filters, resources_reason
+from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import EXISTING, Failure, Placer, Story
@@ -349,11 +349,7 @@ class Planner:
         """
         if key in self._fleet.where or target.name not in self._fleet.bins:
             return
-        filters = self._placer.filters
-        if filters.static(shape, target) is None and (
-            resources_reason(target, shape.requests) is None
-            and filters.dynamic(shape, target) in (None, Reason.AFFINITY)
-        ):
+        if self._placer.filters.reason(shape, target) in (None, Reason.AFFINITY):
             self._fleet.put(key, shape, target)
             self._unplaced.pop(key, None)
 

@@ -6,7 +6,10 @@ the wildcard.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 _WILD: Final = frozenset({"", "0.0.0.0"})
 
@@ -20,9 +23,7 @@ class Port:
     def add(self, slot: int, address: str, number: int) -> None:
         """So many more pods that have it on a VM."""
         addresses = self._at.setdefault(slot, {})
-        addresses[address] = addresses.get(address, 0) + number
-        if not addresses[address]:
-            del addresses[address]
+        count(addresses, address, number)
         if not addresses:
             del self._at[slot]
 
@@ -53,3 +54,12 @@ class Ports:
     def of(self, protocol: str, number: int) -> Port:
         """One port."""
         return self._ports.setdefault((protocol, number), Port())
+
+
+def count(numbers: dict[Key, int], key: Key, more: int) -> None:
+    """Counts so many more of a key; one of which there are none is not named."""
+    number = numbers.get(key, 0) + more
+    if number:
+        numbers[key] = number
+    else:
+        numbers.pop(key, None)

@@ -60,8 +60,7 @@ class Shrinking:
                     target=wording.size(size),
                     host=target.host,
                     size=size,
-                    cost=cost.of_size(pool.spec, size.cpu, size.memory)
-                    - cost.of_size(pool.spec, before.cpu, before.memory),
+                    cost=cost.of_bin(target) - cost.of_bin(target, before),
                     reason="its containers fit under the line of a smaller VM",
                     deferred=self._waiting.under_way(pool),
                 )

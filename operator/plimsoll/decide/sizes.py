@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.columns import Ints
 from plimsoll.decide.plan import Size
-
-Ints = npt.NDArray[np.int64]
 
 _NONE = -1
 """No size offered is large enough."""

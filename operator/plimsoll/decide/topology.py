@@ -56,7 +56,7 @@ class Labelled:
         self.namespace = namespace
         self.labels = labels
         self.placed: dict[int, int] = {}
-        """Number by VM slot."""
+        """Number by VM slot; where there are none the slot is not named."""
         self.staying: dict[int, int] = {}
         """As ``placed``, without pods that are terminating: spread does not count those."""
         self.counters: list[Counter] = []
@@ -74,8 +74,7 @@ class Labelled:
 class Counter:
     """Pods by domain of one topology key."""
 
-    def __init__(self, selections: Selections, column: Values, key: str) -> None:
-        self.selections = selections
+    def __init__(self, column: Values, key: str) -> None:
         self.column = column
         self.key = key
         """The topology key."""
@@ -152,16 +151,15 @@ class Spread(Counter):
 
     def __init__(
         self,
-        selections: Selections,
         column: Values,
         columns: Columns,
         constraint: TopologySpreadConstraint,
         eligible: Callable[[int], Bools],
     ) -> None:
-        super().__init__(selections, column, constraint.topology_key)
+        super().__init__(column, constraint.topology_key)
         self.max_skew = constraint.max_skew
         self.min_domains = constraint.min_domains or 0
-        self.carriers = Counter(selections, column, constraint.topology_key)
+        self.carriers = Counter(column, constraint.topology_key)
         """Placed pods that have this constraint."""
         self._columns = columns
         self._eligible_since = eligible
@@ -315,12 +313,10 @@ class Topology:
         identity = (msgspec.msgpack.encode(selections), key)
         known = self._counters.get(identity)
         if known is None:
-            known = self._counters[identity] = Counter(selections, self._columns.label(key), key)
+            known = self._counters[identity] = Counter(self._columns.label(key), key)
             for pods in self._register("counter", known, selections):
-                # VMs that only a plan had are gone, and with them their slots.
                 for slot, number in pods.placed.items():
-                    if number:
-                        known.add(slot, number)
+                    known.add(slot, number)
         return known
 
     def spread(
@@ -342,12 +338,11 @@ class Topology:
         known = self._spreads.get(identity)
         if known is None:
             column = self._columns.label(constraint.topology_key)
-            known = Spread((selection,), column, self._columns, constraint, eligible)
+            known = Spread(column, self._columns, constraint, eligible)
             self._spreads[identity] = known
             for pods in self._register("spread", known, (selection,)):
                 for slot, number in pods.staying.items():
-                    if number:
-                        known.add(slot, number)
+                    known.add(slot, number)
         return known
 
     def truncate(self, count: int) -> None:
@@ -361,7 +356,7 @@ class Topology:
         identity = (msgspec.msgpack.encode(selections), key)
         known = self._avoiders.get(identity)
         if known is None:
-            known = self._avoiders[identity] = Counter(selections, self._columns.label(key), key)
+            known = self._avoiders[identity] = Counter(self._columns.label(key), key)
             self._register("avoider", known, selections)
         return known
 

@@ -171,7 +171,7 @@ def _concerns(refusal: Refusal, key: str) -> bool:
 
 
 def _vms(present: Fleet, future: Fleet, pod: Pod, shape: PodShape) -> Iterator[VmAnswer]:
-    growing = Growing(future, Filters(future))
+    growing = Growing(future)
     for name, target in sorted(present.bins.items()):
         after = future.bins.get(name)
         found = VmAnswer(
