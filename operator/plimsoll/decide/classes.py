@@ -16,8 +16,9 @@ import numpy as np
 
 from plimsoll.api import labels as names
 from plimsoll.decide.columns import Bools
+from plimsoll.decide.counting import Counter, Spread
 from plimsoll.decide.ports import count
-from plimsoll.decide.topology import Counter, Labelled, Selection, Spread, Topology
+from plimsoll.decide.topology import Labelled, Selection, Topology
 from plimsoll.world.selectors import requirement_matches, untolerated
 from plimsoll.world.snapshot import PodShape
 from plimsoll.world.wire import NodeSelector, NodeSelectorTerm, SelectorRequirement
@@ -213,7 +214,7 @@ class Rules:
         if self.near or self.even:
             count(self.placed, slot, number)
             for spread, _ in self.even:
-                spread.carriers.add(slot, number)
+                spread.carry(slot, number)
 
     def wanted_near(self) -> list[str]:
         """Topology keys by which pods that are placed must be near pods like this one."""

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
@@ -37,11 +36,13 @@ class Values:
         self.size = 1
         """Number of codes, that of ``ABSENT`` included."""
         self._codes: dict[Hashable, int] = {}
-        self._all: Codes = np.zeros(columns.capacity, np.int32)
-        self.codes: Codes = self._all[:0]
+        self._all: Ints = np.zeros(columns.capacity, np.int64)
+        self.codes: Ints = self._all[:0]
         self._tables: dict[Hashable, tuple[int, Bools]] = {}
         self.unique = True
-        """No two VMs have the same value, as with host names."""
+        """No two VMs that are there have the same value, as with host names."""
+        self._last: list[int] = [-1]
+        """By code: the VM that was the last to come with it; as long as they are unique."""
         self.full = True
         """Every VM has a value."""
         self.extend()
@@ -72,9 +73,19 @@ class Values:
                 continue
             known = len(self.values)
             self._all[slot] = code = self.code(value)
-            if code < known:
-                self.unique = False
+            if self.unique:
+                self._note(code, slot, code < known)
         self.codes = self._all[:count]
+
+    def _note(self, code: int, slot: int, seen: bool) -> None:
+        if not seen:
+            self._last.append(slot)
+            return
+        last, columns = self._last[code], self._columns
+        # A VM that was only tried out, or only of an earlier plan, has its name no more.
+        there = last < columns.count and last != slot and self._all[last] == code
+        self.unique = not (there and columns.is_open[last])
+        self._last[code] = slot
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on; values once seen keep their codes."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from plimsoll.decide.classes import PodClass, Rules
-from plimsoll.decide.columns import Bools, Ints
+from plimsoll.decide.columns import ABSENT, Bools, Ints
 from plimsoll.decide.fleet import CORDON, Bin, Fleet
 from plimsoll.decide.plan import Reason
 from plimsoll.world.selectors import node_selector_matches, untolerated
@@ -53,12 +53,12 @@ class Filters:
         found: Bools | None = None
         for avoider in rules.pods.avoiders:
             if avoider.total:
-                found = _both(found, avoider.at_slots() == 0)
+                found = _both(found, avoider.none())
         if rules.free:
             return found
         for counter in rules.apart:
             if counter.total:
-                found = _both(found, counter.at_slots() == 0)
+                found = _both(found, counter.none())
         if rules.near:
             found = _both(found, self._near(rules))
         for spread, own in rules.even:
@@ -96,7 +96,7 @@ class Filters:
         mask: Bools | None = None
         for counter in rules.near:
             # The first pod of a group that wants to be near itself may go anywhere.
-            there = counter.column.codes != 0 if first else counter.at_slots() > 0
+            there = counter.column.codes != ABSENT if first else ~counter.none()
             mask = _both(mask, there)
         assert mask is not None
         return mask
@@ -211,7 +211,7 @@ class Filters:
         own = 1 if rules.near_itself else 0
         mask = np.ones(len(slots), np.bool_)
         for counter in rules.near:
-            mask &= counter.at_slots()[slots] > own
+            mask &= counter.at_slots(slots) > own
         if own and all(counter.total == own for counter in rules.near):
             mask[:] = True
         return mask
