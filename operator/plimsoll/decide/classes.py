@@ -204,8 +204,9 @@ class Rules:
             counter.add(slot, number)
         for avoider in self.avoiders:
             avoider.add(slot, number)
-        for port, (address, _, _) in zip(self._ports, self.shape.host_ports, strict=True):
-            port.add(slot, address, number)
+        if self._ports:
+            for port, (address, _, _) in zip(self._ports, self.shape.host_ports, strict=True):
+                port.add(slot, address, number)
         if terminating:
             return
         count(pods.staying, slot, number)

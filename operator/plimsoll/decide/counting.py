@@ -124,12 +124,8 @@ class Spread(Counter):
     def carry(self, slot: int, number: int) -> None:
         """So many more pods on a VM that have this constraint."""
         self.carriers.add(slot, number)
-        if self._broken is not None:
-            if self.column.unique and slot < len(self._broken):
-                self._broken[slot] = self._breaks_at(slot)
-            elif self.carriers.counts.item(self.column.codes.item(slot)) == number or number < 0:
-                # The domain's first ones, or perhaps its last: else nothing is changed by them.
-                self._broken = None
+        if self._broken is not None and slot < len(self._broken):
+            self._patch_broken(slot)
 
     def eligible(self) -> Bools:
         """By slot: whether the node is counted. VMs that are gone are told by ``domains``."""
@@ -228,27 +224,37 @@ class Spread(Counter):
 
     def _patch(self, slot: int, number: int) -> None:
         """Brings what is kept up to date for pods that one eligible VM has got or lost."""
-        count = self.counts.item(self.column.codes.item(slot))
-        if number < 0 or not self.column.unique:
+        if number < 0:
             self._forget()
             return
+        count = self.counts.item(self.column.codes.item(slot))
         if count - number == self._least:
             self._emptiest -= 1
             if not self._emptiest:
                 self._forget()
                 return
-        for own, mask in self._allowed.items():
-            mask[slot] = own <= self.max_skew and count <= self.max_skew + self._least - own
+        unique, bound = self.column.unique, self.max_skew + self._least
+        for own, mask in list(self._allowed.items()):
+            value = own <= self.max_skew and count <= bound - own
+            if mask.item(slot) != value:
+                if unique:
+                    mask[slot] = value
+                else:
+                    del self._allowed[own]
         if self._broken is not None:
-            self._broken[slot] = self._breaks_at(slot)
+            self._patch_broken(slot)
 
-    def _breaks_at(self, slot: int) -> bool:
+    def _patch_broken(self, slot: int) -> None:
+        assert self._broken is not None
         code = self.column.codes.item(slot)
-        return (
+        value = (
             self.counts.item(code) == self.max_skew + self._least
             and self.carriers.counts.item(code) > 0
-            and self.eligible().item(slot)
         )
+        if self.column.unique:
+            self._broken[slot] = value and self._eligible.item(slot)
+        elif not self._eligible.item(slot) or self._broken.item(slot) != value:
+            self._broken = None
 
     def _forget(self) -> None:
         self._version = -1

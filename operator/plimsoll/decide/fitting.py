@@ -25,7 +25,7 @@ import numpy as np
 from plimsoll.decide.classes import PodClass
 from plimsoll.decide.columns import Floats, Ints
 from plimsoll.decide.filters import Filters, resources_reason
-from plimsoll.decide.fleet import Fleet
+from plimsoll.decide.fleet import Bin, Fleet
 
 NO: Final = -1e300
 """Score of a VM that does not take the pod."""
@@ -88,6 +88,13 @@ class Fit:
         score: Floats = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
         score += left / (1 + left)
         return score
+
+    def after_growth_of(self, target: Bin) -> float:
+        """As ``after_growth``, of one VM."""
+        cpu = (target.line_cpu - target.cpu_used) / 1000
+        memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
+        uneven, left = cpu - memory, max(cpu + memory, 0.0)
+        return abs(uneven) - abs(uneven - (self._cpu - self._memory)) + left / (1 + left)
 
     def _work_out(self) -> Floats:
         columns = self._fleet.columns

@@ -212,6 +212,8 @@ class Fleet:
         self.snapshot = snapshot
         self.pools = {pool.name: pool for pool in snapshot.pools}
         self.sizes = {pool.name: Sizes.of(pool.spec) for pool in snapshot.pools}
+        self.promising = sorted(p.name for p in snapshot.pools if p.spec.survive.hosts)
+        """Pools that promise to survive the loss of hosts."""
         self.hypervisors = {h.name: h for h in snapshot.hypervisors}
         self.by_slot: list[Bin] = []
         self.columns = Columns(
@@ -247,6 +249,7 @@ class Fleet:
         """Number of those that have one, DaemonSet pods left out, by priority."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
+        self._endless = HostRoom(None, None, None)
         self.census = {name: Census() for name in self.pools}
         self.touched: list[int] = []
         """Slots of VMs in the order in which they changed."""
@@ -280,7 +283,7 @@ class Fleet:
         """Room of a host; a host that no inventory lists has none but what is there."""
         known = self.hypervisors.get(hypervisor)
         if known is None or known.hosts is None:
-            return HostRoom(None, None, None)
+            return self._endless
         return self.rooms.get((hypervisor, host)) or HostRoom(None, 0, 0)
 
     # ----- pods

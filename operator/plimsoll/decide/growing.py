@@ -6,59 +6,67 @@ from typing import Final
 
 import numpy as np
 
-from plimsoll.decide import cost, guards, survival, wording
+from plimsoll.decide import cost, fitting, guards, survival, wording
 from plimsoll.decide.classes import PodClass
-from plimsoll.decide.columns import Bools, Ints
+from plimsoll.decide.columns import NO_LIMIT, Bools, Floats, Ints
 from plimsoll.decide.filters import extended_fit
-from plimsoll.decide.fitting import Changes
+from plimsoll.decide.fitting import Changes, Fit
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal, Size
 from plimsoll.world.snapshot import Resources
 
 TOLD: Final = 4
 """VMs of which it is told why they do not grow."""
-NO: Final = 2**62
-"""Price of a growth that is not possible."""
 
 
 class Growth:
-    """Prices of growing each VM for one more pod of one size and one set of node rules.
+    """What it takes to grow each VM for one more pod of one size and one set of node rules.
 
-    In thousandths of the pool's unit. Room on hosts, other pods and promises are not
-    looked at here.
+    Prices are in thousandths of the pool's unit. Room on hosts, other pods and promises
+    are not looked at here.
     """
 
-    def __init__(self, fleet: Fleet, growing: Growing, kind: PodClass) -> None:
+    def __init__(self, fleet: Fleet, growing: Growing, kind: PodClass, fit: Fit) -> None:
         self._fleet = fleet
         self._growing = growing
         self._kind = kind
+        self._fit = fit
         self._changes = Changes(fleet)
+        self._score: Floats = np.zeros(0, np.float64)
         self._price: Ints = np.zeros(0, np.int64)
         self._cpu: Ints = np.zeros(0, np.int64)
         self._memory: Ints = np.zeros(0, np.int64)
 
-    def prices(self) -> Ints:
-        """By slot; ``NO`` where it cannot grow so far."""
+    def scores(self) -> Floats:
+        """By slot, larger is better: cheapest, then a VM to be launched anyway, then best fit.
+
+        ``fitting.NO`` where it cannot grow so far.
+        """
         changed, count = self._changes.take(), self._fleet.columns.count
         if changed is None:
             self._work_out()
         elif changed:
             if len(self._price) < count:
+                more = np.zeros(count, np.int64)
+                self._score = np.concatenate([self._score, np.full(count, fitting.NO)])
                 self._price, self._cpu, self._memory = (
-                    np.concatenate([a, np.full(count, NO, np.int64)])
-                    for a in (self._price, self._cpu, self._memory)
+                    np.concatenate([a, more]) for a in (self._price, self._cpu, self._memory)
                 )
             for slot in changed:
                 self._work_out_one(slot)
-        return self._price[:count]
+        return self._score[:count]
+
+    def prices(self) -> Ints:
+        """By slot, where it can grow so far (after ``scores``)."""
+        return self._price[: self._fleet.columns.count]
 
     def more(self) -> tuple[Ints, Ints]:
-        """By slot: millicores and bytes that it would take from its host (after ``prices``)."""
+        """By slot: millicores and bytes that it would take from its host (after ``scores``)."""
         count = self._fleet.columns.count
         return self._cpu[:count], self._memory[:count]
 
     def size(self, slot: int) -> Size:
-        """The size that the VM would have (after ``prices``)."""
+        """The size that the VM would have (after ``scores``)."""
         target = self._fleet.by_slot[slot]
         return Size(
             cpu=target.cpu + int(self._cpu[slot]), memory=target.memory + int(self._memory[slot])
@@ -68,8 +76,8 @@ class Growth:
         fleet, kind, columns = self._fleet, self._kind, self._fleet.columns
         mask = kind.rules.nodes.admitted() & self._growing.may_grow()
         length = max(64, 2 * columns.count)
-        self._price = np.full(length, NO, np.int64)
-        self._cpu, self._memory = np.zeros(length, np.int64), np.zeros(length, np.int64)
+        self._score = np.full(length, fitting.NO)
+        self._price, self._cpu, self._memory = (np.zeros(length, np.int64) for _ in range(3))
         for name in fleet.pools:
             code = fleet.pool_of.known(name)
             slots = np.flatnonzero(mask & (fleet.pool_of.codes == code)) if code else ()
@@ -94,14 +102,16 @@ class Growth:
         good &= (more_cpu == 0) | may_cpu[slots]
         good &= (more_memory == 0) | may_memory[slots]
         price = cost.of_sizes(spec, cpu, memory) - cost.of_sizes(spec, cpu_now, memory_now)
-        self._price[slots] = np.where(good, price, NO)
+        score = 2 * new - 4 * price + _squashed(self._fit.after_growth(slots))
+        self._score[slots] = np.where(good, score, fitting.NO)
+        self._price[slots] = price
         self._cpu[slots], self._memory[slots] = more_cpu, more_memory
 
     def _work_out_one(self, slot: int) -> None:
         """As ``_work_out``, of one VM."""
         fleet, kind = self._fleet, self._kind
         target = fleet.by_slot[slot]
-        self._price[slot] = NO
+        self._score[slot] = fitting.NO
         if not (self._growing.may_grow()[slot] and kind.rules.nodes.admitted()[slot]):
             return
         size = growth_needed(fleet, target, kind.shape.requests)
@@ -112,10 +122,14 @@ class Growth:
         if (cpu and not may_cpu[slot]) or (memory and not may_memory[slot]):
             return
         spec = target.pool.spec
-        self._price[slot] = cost.rounded(spec, size.cpu, size.memory) - cost.rounded(
+        price = cost.rounded(spec, size.cpu, size.memory) - cost.rounded(
             spec, target.cpu, target.memory
         )
-        self._cpu[slot], self._memory[slot] = cpu, memory
+        after = self._fit.after_growth_of(target)
+        # Prices are whole, so that less than 1 apart is less than any price.
+        score = after / (1 + abs(after)) - 4 * price
+        self._score[slot] = score + 2 if target.new else score
+        self._price[slot], self._cpu[slot], self._memory[slot] = price, cpu, memory
 
 
 class Growing:
@@ -144,23 +158,27 @@ class Growing:
         self._look()
         return self._may_cpu, self._may_memory
 
-    def with_host_room(self, growth: Growth, slots: Ints) -> Ints:
-        """Those of the VMs that have room on their host for the growth."""
+    def with_host_room(self, growth: Growth, scores: Floats) -> Floats:
+        """Scores by slot, ``NO`` also where the host has no room for the growth."""
         fleet = self._fleet
-        if not fleet.rooms or not len(slots):
-            return slots
+        if not fleet.rooms:
+            return scores
+        slots = np.flatnonzero(scores > fitting.NO)
         cpu, memory = growth.more()
-        cpu, memory = cpu[slots], memory[slots]
         codes = fleet.hosts.codes[slots]
-        free_cpu = np.full(fleet.hosts.size, NO, np.int64)
-        free_memory = np.full(fleet.hosts.size, NO, np.int64)
+        free_cpu = np.full(fleet.hosts.size, NO_LIMIT, np.int64)
+        free_memory = np.full(fleet.hosts.size, NO_LIMIT, np.int64)
         for code in np.unique(codes).tolist():
             room = fleet.room(*fleet.hosts.values[code])
             if room.cpu_free is not None:
                 # A VM takes at least nothing, also from a host that is overfull.
                 free_cpu[code] = max(0, room.cpu_free)
                 free_memory[code] = max(0, room.memory_free or 0)
-        return slots[(cpu <= free_cpu[codes]) & (memory <= free_memory[codes])]
+        full = (cpu[slots] > free_cpu[codes]) | (memory[slots] > free_memory[codes])
+        if full.any():
+            scores = scores.copy()
+            scores[slots[full]] = fitting.NO
+        return scores
 
     def size_for(self, target: Bin, more: Resources, extra_pods: int) -> Refusal | Size:
         """The size at which a VM takes so much more, but for the survival promise."""
@@ -270,6 +288,12 @@ def growth_needed(
     if sizes.memory_per_cpu is not None:
         return size if size.cpu >= target.cpu else target.size
     return Size(cpu=max(size.cpu, target.cpu), memory=max(size.memory, target.memory))
+
+
+def _squashed(score: Floats) -> Floats:
+    """In the same order, between -1 and 1."""
+    result: Floats = score / (1 + np.abs(score))
+    return result
 
 
 def _times(kind: PodClass, number: int) -> Resources:

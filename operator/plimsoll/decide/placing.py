@@ -212,7 +212,7 @@ class Placer:
             search.alone = True
         start = 0
         while start < len(keys):
-            end = start + 1 if search.alone else len(keys)
+            end = start + _AT_ONCE if search.alone else len(keys)
             placed = self._find(keys[start:end], search)
             if isinstance(placed, Failure):
                 return False
@@ -223,10 +223,8 @@ class Placer:
         """Whether some other VM takes one more such pod, as it is or grown."""
         search = self._search(kind, None, None)
         ground = self._ground(search)
-        if not ground.steps:
-            return False
         able = self._fit(kind).scores() > fitting.NO
-        able |= self._growth(kind).prices() < growing.NO
+        able |= self._growth(kind).scores() > fitting.NO
         if ground.allowed is not None:
             able &= ground.allowed
         able[besides.slot] = False
@@ -322,7 +320,8 @@ class Placer:
         found: list[Bin | Failure] = []
         while len(found) < len(keys):
             start = len(found)
-            placed = self._find(keys[start : start + 1] if search.alone else keys[start:], search)
+            end = start + _AT_ONCE if search.alone else len(keys)
+            placed = self._find(keys[start:end], search)
             if isinstance(placed, Failure):
                 # What the first lacks, the others lack too: nothing has changed.
                 found += [placed] * (len(keys) - start)
@@ -348,10 +347,10 @@ class Placer:
                 return [taken]
         if kind.shape.priority < self.fleet.snapshot.expendable_below:
             return self._expendable(kind)
-        grown = self._by_growth(keys, search, ground)
+        grown = self._by_growth(keys[:1] if search.alone else keys, search, ground)
         if grown:
             return grown
-        launched = self._launch_all(keys[:1] if search.alone else keys, search)
+        launched = self._launch_all(keys, search)
         if isinstance(launched, list):
             return launched
         failure = self._failure(search, launched)
@@ -365,11 +364,11 @@ class Placer:
         self, keys: Sequence[str], search: _Search, ground: _Ground
     ) -> list[Bin | Failure] | Failure:
         """As ``_find``, once no VM takes it as it is; nothing is told of a failure."""
-        grown = self._by_growth(keys, search, ground)
+        grown = self._by_growth(keys[:1] if search.alone else keys, search, ground)
         if grown:
             return grown
         if search.may_launch:
-            launched = self._launch_all(keys[:1] if search.alone else keys, search)
+            launched = self._launch_all(keys, search)
             if isinstance(launched, list):
                 return launched
         return Failure(Reason.RESOURCES, {})
@@ -385,10 +384,10 @@ class Placer:
             within = np.ones(columns.count, np.bool_)
             within[: len(search.within)] = search.within
             allowed = within if allowed is None else allowed & within
-        if allowed is not None and not allowed.any():
+        if allowed is not None and not np.count_nonzero(allowed):
             return _Ground(allowed, ())
         breaks = self.filters.breaks(rules)
-        if breaks is None or not breaks.any():
+        if breaks is None or not np.count_nonzero(breaks):
             return _Ground(allowed, (allowed,))
         kind = ~breaks if allowed is None else allowed & ~breaks
         return _Ground(allowed, (kind, allowed))
@@ -435,25 +434,14 @@ class Placer:
             masked = scores if allowed is None else np.where(allowed, scores, fitting.NO)
             if number:
                 masked = np.where(self.fleet.columns.is_new, fitting.NO, masked)
-            if search.prefer is not None or search.wishes is not None:
-                masked = self._preferred(search, masked)
+            if search.prefer is not None:
+                masked = _with_least(search.prefer.over(self.fleet.columns), masked)
+            if search.wishes is not None:
+                masked = _with_least(-search.wishes.over(), masked)
             best = int(masked.argmax())
             if masked[best] > fitting.NO:
                 return self.fleet.by_slot[best]
         return None
-
-    def _preferred(self, search: _Search, scores: Floats) -> Floats:
-        """Scores of those VMs only that are preferred and wished most."""
-        mask = scores > fitting.NO
-        if not mask.any():
-            return scores
-        if search.prefer is not None:
-            ranks = search.prefer.over(self.fleet.columns)
-            mask = mask & (ranks == ranks[mask].min())
-        if search.wishes is not None:
-            wished = search.wishes.over()
-            mask = mask & (wished == wished[mask].max())
-        return np.where(mask, scores, fitting.NO)
 
     def _fit(self, kind: PodClass) -> Fit:
         fit = self._fits.get(kind.size_key)
@@ -466,23 +454,20 @@ class Placer:
     def _by_growth(
         self, keys: Sequence[str], search: _Search, ground: _Ground
     ) -> list[Bin | Failure]:
-        kind = search.kind
         refused: list[Refusal] = []
-        if ground.steps:
-            growth = self._growth(kind)
-            prices = growth.prices()
-            able = prices < growing.NO
-            for allowed in ground.steps:
-                slots = np.flatnonzero(able if allowed is None else able & allowed)
-                slots = self.growing.with_host_room(growth, slots)
-                while len(slots):
-                    best = self._best_growth(search, slots, prices)
-                    target = self.fleet.by_slot[int(slots[best])]
-                    checked = self.growing.survivable(target, growth.size(target.slot))
-                    if isinstance(checked, Size):
-                        return self._grow_for(keys, search, target, checked)
-                    refused.append(checked)
-                    slots = np.delete(slots, best)
+        for allowed in ground.steps:
+            growth = self._growth(search.kind)
+            scores = growth.scores()
+            able = scores if allowed is None else np.where(allowed, scores, fitting.NO)
+            able = self.growing.with_host_room(growth, able)
+            while (best := self._best_growth(search, growth, able)) is not None:
+                target = self.fleet.by_slot[best]
+                checked = self.growing.survivable(target, growth.size(best))
+                if isinstance(checked, Size):
+                    return self._grow_for(keys, search, target, checked)
+                refused.append(checked)
+                able = able.copy()
+                able[best] = fitting.NO
         if search.rejected is None:
             search.rejected = () if search.why else self._not_grown(search, ground.allowed, refused)
         return []
@@ -490,26 +475,24 @@ class Placer:
     def _growth(self, kind: PodClass) -> Growth:
         growth = self._growths.get(kind.size_key)
         if growth is None:
-            growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind)
+            fit = self._fit(kind)
+            growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind, fit)
         return growth
 
-    def _best_growth(self, search: _Search, slots: Ints, prices: Ints) -> int:
-        """Preferred, then cheapest, then a VM to be launched anyway, then where it fits best."""
-        columns = self.fleet.columns
-        mask = np.ones(len(slots), np.bool_)
+    def _best_growth(self, search: _Search, growth: Growth, scores: Floats) -> int | None:
+        """Preferred, then cheapest, then wished most, then by the score.
+
+        By slot; None: there is none.
+        """
+        if not len(scores):
+            return None
         if search.prefer is not None:
-            ranks = search.prefer.over(columns)[slots]
-            mask &= ranks == ranks.min()
-        price = prices[slots]
-        mask &= price == (price.min() if search.prefer is None else price[mask].min())
+            scores = _with_least(search.prefer.over(self.fleet.columns), scores)
         if search.wishes is not None:
-            scores = search.wishes.over()[slots]
-            mask &= scores == scores[mask].max()
-        new = mask & columns.is_new[slots]
-        if new.any():
-            mask = new
-        fit = self._fit(search.kind)
-        return int(np.where(mask, fit.after_growth(slots), fitting.NO).argmax())
+            scores = _with_least(growth.prices(), scores)
+            scores = _with_least(-search.wishes.over(), scores)
+        best = int(scores.argmax())
+        return best if scores[best] > fitting.NO else None
 
     def _not_grown(
         self, search: _Search, allowed: Bools | None, refused: list[Refusal]
@@ -541,8 +524,8 @@ class Placer:
         stories = self.launched if target.new else self.grown
         story = stories.get(target.name)
         if story is not None:
-            stories[target.name] = replace(story, others=story.others + number)
-            self.fleet.on_rollback(stories.__setitem__, target.name, story)
+            self.fleet.on_rollback(setattr, story, "others", story.others)
+            story.others += number
         else:
             amount = wording.amount(kind.shape.requests)
             reason = f"{keys[0]} ({amount}) does not go onto any VM under its line"
@@ -570,9 +553,24 @@ class Placer:
             if not isinstance(launched, Bin):
                 return found or launched
             found.append(launched)
+            if search.alone:
+                if self._opens_more(search.kind, launched):
+                    break
+                continue
             most = self.fleet.sizes[launched.pool.name].pods_max if launched.pool else 0
             found += self._fill(launched, keys[len(found) : len(found) + most], search)
         return found
+
+    def _opens_more(self, kind: PodClass, launched: Bin) -> bool:
+        """Whether there may be a place on a VM for the next such pod, now that one was launched.
+
+        Not if such pods only keep others away: the new VM has its own, and on the other
+        VMs nothing has changed. A promise to survive may allow more than before.
+        """
+        return (
+            bool(kind.rules.even or kind.rules.near or self.fleet.promising)
+            or self.filters.dynamic(kind.shape, launched) is None
+        )
 
     def _fill(self, target: Bin, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
         """Puts pods of a class into a new VM until it is full and as large as it may be."""
@@ -715,11 +713,22 @@ class Placer:
             self.fleet.put(f"daemon-{number}@{target.name}", shape, target)
 
 
+_AT_ONCE = 64
+"""Pods, at most, that are handed on together where a place for one changes the next one's."""
+
 _WISHED = 1 << 40
 """More than any score."""
 
 _NEVER = frozenset({Reason.TAINTS, Reason.NODE_SELECTOR, Reason.RUNTIME_CLASS})
 """Reasons for which a pool is not meant for a pod, so that another pool's lack says more."""
+
+
+def _with_least(ranks: Ints, scores: Floats) -> Floats:
+    """Scores of those VMs only, of all that have one, whose rank is the least."""
+    able = scores > fitting.NO
+    if not able.any():
+        return scores
+    return np.where(able & (ranks == ranks[able].min()), scores, fitting.NO)
 
 
 def _main_reason(

@@ -16,7 +16,6 @@ not do stands in the module it calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
@@ -217,13 +216,12 @@ class Planner:
 
     def _place_pending(self, pods: list[Pod]) -> None:
         """In the order of their classes: by priority, hard ones first, large ones first."""
-        waiting = sorted(pods, key=self._order)
+        waiting = pods
         while waiting:
             # A pod that must be near another may find a place once that one has its own.
             again = []
             mixing: list[list[Pod]] = []
-            for _, group in groupby(waiting, key=lambda pod: (pod.shape.key, pod.workload)):
-                run = list(group)
+            for run in self._runs(waiting):
                 if self._mixes(run[0], mixing):
                     mixing.append(run)
                     continue
@@ -235,6 +233,15 @@ class Planner:
             if len(again) == len(waiting) or not any(pod.shape.affinity for pod in again):
                 break
             waiting = again
+
+    def _runs(self, pods: list[Pod]) -> list[list[Pod]]:
+        """Pods that are alike and of one workload together, in the order of their classes."""
+        runs: dict[tuple[str, str | None], list[Pod]] = {}
+        for pod in pods:
+            runs.setdefault((pod.shape.key, pod.workload), []).append(pod)
+        for run in runs.values():
+            run.sort(key=attrgetter("key"))
+        return sorted(runs.values(), key=lambda run: self._order(run[0]))
 
     def _mixes(self, pod: Pod, others: list[list[Pod]]) -> bool:
         """Whether VMs may be filled with a mix of such pods and these others."""

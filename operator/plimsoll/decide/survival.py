@@ -40,12 +40,10 @@ def holds(fleet: Fleet, pool: str) -> bool:
 
 def kept(fleet: Fleet) -> tuple[str, ...]:
     """Pools whose survival promise holds now, by name; those that promise nothing are not named."""
+    if not fleet.promising:
+        return ()
     if fleet.kept_promises is None or fleet.kept_promises[0] != fleet.version:
-        names = tuple(
-            name
-            for name, pool in sorted(fleet.pools.items())
-            if pool.spec.survive.hosts and holds(fleet, name)
-        )
+        names = tuple(name for name in fleet.promising if holds(fleet, name))
         fleet.kept_promises = (fleet.version, names)
     return fleet.kept_promises[1]
 
