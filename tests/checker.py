@@ -151,7 +151,8 @@ def _capacity(before: Snapshot, after: Snapshot, moved: set[str]) -> Iterator[st
             continue
         pool = pools.get(vm.pool or "")
         line = pool.spec.density.load_line_percent if pool is not None else 100
-        if any(p.shape.preempts and _made_room(p, before, after) for p in received):
+        nominated = any(p.key in moved and p.nominated == vm.name for p in pods)
+        if nominated or any(p.shape.preempts and _made_room(p, before, after) for p in received):
             # Where the scheduler makes room by itself it knows no line.
             line = 100
         limits = {

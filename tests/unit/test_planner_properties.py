@@ -10,7 +10,7 @@ import planning as w
 from checker import problems
 from plimsoll.decide import survival
 from plimsoll.decide.fleet import Fleet
-from plimsoll.decide.plan import encode
+from plimsoll.decide.plan import Lever, encode
 from plimsoll.decide.planner import plan
 from plimsoll.world.snapshot import Snapshot
 from worlds import worlds
@@ -60,6 +60,16 @@ def test_left_alone_the_world_settles_and_never_gets_dearer(world: Snapshot) -> 
         waiting = bool(found.unplaced or found.survival)
         world = w.carry_out(world, found)
     raise AssertionError(f"still moving: {w.kinds(plan(world, now + 3600))}")
+
+
+@given(worlds(priorities=(0, 0, -20)))
+@SETTINGS
+def test_pending_expendable_pods_cause_no_growth_and_no_launch(world: Snapshot) -> None:
+    cutoff = world.expendable_below
+    important = tuple(p for p in world.pods if p.node or p.shape.priority >= cutoff)
+    with_all, without = plan(world, w.NOW), plan(w.replace(world, pods=important), w.NOW)
+    for lever in (Lever.GROW, Lever.LAUNCH):
+        assert len(w.moves(with_all, lever)) <= len(w.moves(without, lever))
 
 
 @given(worlds(priorities=PRIORITIES))

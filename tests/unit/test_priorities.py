@@ -6,10 +6,11 @@ from typing import Any
 
 import planning as w
 from checker import problems
+from plimsoll.api import labels as names
 from plimsoll.decide.plan import Lever, Plan, Reason
 from plimsoll.decide.planner import plan
 from plimsoll.world.snapshot import Pod, Snapshot
-from plimsoll.world.wire import Taint, Toleration
+from plimsoll.world.wire import LabelSelector, PodAffinityTerm, Taint, Toleration
 
 HOSTS = w.hypervisor(w.host("h0"), w.host("h1"))
 EXPENDABLE = -100
@@ -107,9 +108,82 @@ def test_expendable_pods_do_not_keep_a_vm() -> None:
     assert [u.reason for u in found.unplaced] == [Reason.EXPENDABLE]
 
 
+def test_an_expendable_pod_takes_the_last_place_only_if_nobody_else_wants_it() -> None:
+    owner = w.pool(density={"pods": {"min": 1, "max": 3}})
+    pods = [w.pod(f"main-{n}", w.shape(0, 0)) for n in range(3)]
+    filler = w.pod("a-filler", w.shape(0, 0, priority=EXPENDABLE))
+    there = w.replace(w.vm("web-1", "h0", of=owner), max_pods=3)
+    found = decided(
+        Snapshot(hypervisors=(HOSTS,), pools=(owner,), vms=(there,), pods=(filler, *pods))
+    )
+    assert launched(found) == 0
+    assert [u.pod for u in found.unplaced] == ["default/a-filler"]
+
+
+def test_no_vm_is_made_larger_by_expendable_pods_above_its_line() -> None:
+    owner = w.pool(density={"loadLinePercent": 60})
+    there = w.vm("web-1", "h0", 4, 16, of=owner)
+    filler = pod("filler", "web-1", 2500, EXPENDABLE)
+
+    def grown(*pods: Pod) -> list[Any]:
+        world = Snapshot(hypervisors=(HOSTS,), pools=(owner,), vms=(there,), pods=pods)
+        return w.moves(decided(world), Lever.GROW)
+
+    assert not grown(filler, pod("main", "web-1", 1000))
+    assert grown(pod("main", "web-1", 4000))
+
+
+def test_a_vm_that_lost_its_pods_keeps_no_place_for_a_pending_expendable_pod() -> None:
+    found = decided(world(pod("filler", None, 3000, EXPENDABLE)))
+    assert [m.subject for m in w.moves(found, Lever.RETIRE)] == ["vm/web-1"]
+    assert [u.reason for u in found.unplaced] == [Reason.EXPENDABLE]
+
+
+def test_expendable_pods_of_a_retired_vm_take_room_that_is_left_elsewhere() -> None:
+    found = decided(
+        world(
+            pod("main", "web-1", 2500),
+            pod("filler", "web-2", 1000, EXPENDABLE),
+            vms=2,
+        )
+    )
+    assert [m.subject for m in w.moves(found, Lever.RETIRE)] == ["vm/web-2"]
+    assert found.placements["default/filler"] == "web-1"
+
+
+def test_after_a_loss_the_room_of_expendable_pods_is_there() -> None:
+    owner = w.pool(
+        survive={"hosts": 1},
+        size={"cpu": {"min": 4, "max": 4}, "memory": {"min": "8Gi", "max": "8Gi"}},
+    )
+    rack = w.hypervisor(
+        *(w.host(f"h{n}") for n in range(3)),
+        capabilities=w.EVERYTHING.model_copy(update={"high_availability": False}),
+    )
+    found = plan(
+        Snapshot(
+            hypervisors=(rack,),
+            pools=(owner,),
+            vms=tuple(w.vm(f"web-{n}", f"h{n}", of=owner) for n in range(2)),
+            pods=(pod("filler", "web-1", 3000, EXPENDABLE), pod("main", "web-0", 3000)),
+        ),
+        w.NOW,
+    )
+    assert not w.kinds(found)
+
+
 def test_the_cutoff_is_the_snapshots() -> None:
     filler = pod("filler", None, 3000, EXPENDABLE)
     assert launched(decided(world(filler, vms=0, expendable_below=-1000))) == 1
+
+
+def test_a_nomination_does_not_outweigh_the_pods_own_rules() -> None:
+    term = PodAffinityTerm(
+        topology_key=names.HOSTNAME, label_selector=LabelSelector(match_labels={"app": "db"})
+    )
+    lonely = w.pod("web", w.shape(100, affinity=(term,)), nominated="web-1")
+    found = decided(world(pod("main", "web-1", 1000), lonely))
+    assert [u.reason for u in found.unplaced] == [Reason.AFFINITY]
 
 
 def test_a_nominated_pod_counts_where_the_scheduler_makes_room() -> None:

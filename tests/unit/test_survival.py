@@ -17,7 +17,7 @@ from plimsoll.api import labels as names
 from plimsoll.decide import bounds, losing, survival
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.world.selectors import node_selector_matches, untolerated
-from plimsoll.world.snapshot import Host, PodShape, Snapshot
+from plimsoll.world.snapshot import Host, PodShape, Resources, Snapshot
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -80,8 +80,12 @@ def plainly_elsewhere(fleet: Fleet, bins: list[Bin], lost: int) -> str:
         )
         rest = [b for b in bins if b.host not in failed and b.accepts]
         room = {
-            b.name: [b.allocatable_cpu - b.cpu_used, b.allocatable_memory - b.memory_used]
+            b.name: [
+                b.allocatable_cpu - b.cpu_used + sum(taken.cpu for taken in given),
+                b.allocatable_memory - b.memory_used + sum(taken.memory for taken in given),
+            ]
             for b in rest
+            for given in [filling(fleet, b)]
         }
         for requests, shape in homeless:
             asked = len({b.host for b in bins if b.accepts and admits(b, shape)}) > lost
@@ -98,6 +102,16 @@ def is_missed(fleet: Fleet, home: Bin, key: str) -> bool:
     pod = fleet.pods[key]
     expendable = pod.shape.priority < fleet.snapshot.expendable_below
     return not (pod.daemon or key in home.terminating or expendable)
+
+
+def filling(fleet: Fleet, target: Bin) -> list[Resources]:
+    """What expendable containers take, which would give way."""
+    return [
+        target.requests(key)
+        for key in target.pods
+        if fleet.pods[key].shape.priority < fleet.snapshot.expendable_below
+        and not (fleet.pods[key].daemon or key in target.terminating)
+    ]
 
 
 def admits(target: Bin, shape: PodShape) -> bool:

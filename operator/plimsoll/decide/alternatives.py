@@ -108,9 +108,12 @@ def _offered(pool: Pool, largest: int, parts: int, up: int) -> int:
 
 
 def _rank(plan: Plan) -> tuple[int, int, int, int, int]:
-    """Least first: what lacks a place, promises broken, workloads that lack, cost, VMs."""
+    """Least first: what lacks a place, promises broken, workloads that lack, cost, VMs.
+
+    That expendable pods lack one is no reason for more VMs.
+    """
     return (
-        len(plan.unplaced),
+        sum(unplaced.reason is not Reason.EXPENDABLE for unplaced in plan.unplaced),
         len(plan.survival),
         sum(bool(verdict.message) for verdict in plan.workloads),
         plan.cost.after,

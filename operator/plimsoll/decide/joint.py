@@ -129,7 +129,7 @@ class Joint:
         )
 
     def apart(self, workload: Workload, option: Option) -> Apart | None:
-        """Keeps a further replica out of domains that hold their share already."""
+        """Keeps one more replica out of domains that hold their share already."""
         strict = self._roster.apart(workload.key)
         if strict is not None or not option.domains:
             return strict
@@ -307,9 +307,7 @@ class Joint:
         assert workload.template is not None
         for pod in waiting:
             shape = grown(workload, pod.shape, option.size, pod.size)
-            found = trial.place(
-                pod.key, shape, prefer(workload.key), self._roster.apart(workload.key)
-            )
+            found = trial.place(pod.key, shape, prefer(workload.key), self.apart(workload, option))
             if isinstance(found, Failure):
                 return _no_place(workload, found)
         shape = grown(workload, workload.template, option.size)

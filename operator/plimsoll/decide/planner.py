@@ -10,7 +10,8 @@ not do stands in the module it calls.
    or are fewer and smaller again (Shrink).
 4. VMs over their load line grow; VMs are added where a survival promise needs them.
 5. What the rest can do without is given back (Move, Retire, Shrink).
-6. Where larger VMs may be dear, the same is planned with smaller ones, and compared.
+6. Expendable pods take the room that is left.
+7. Where larger VMs may be dear, the same is planned with smaller ones, and compared.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from plimsoll.decide.filters import Filters
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.loading import Loading
 from plimsoll.decide.placing import EXISTING, Failure, Placer, Story
-from plimsoll.decide.plan import Cost, Lever, Plan, Reason, Refusal, Unplaced
+from plimsoll.decide.plan import Cost, Lever, Plan, Reason, Refusal, Size, Unplaced
 from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
+from plimsoll.decide.sizes import Sizes
 from plimsoll.decide.workloads import Workloads
 from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
 from plimsoll.world.selectors import tolerates
@@ -84,6 +86,10 @@ class Planner:
         self._roster = Roster(snapshot, self._fleet)
         self._workloads = Workloads(self._placer, self._roster, snapshot.budgets)
         self._unplaced: dict[str, Unplaced] = {}
+        self._filling: list[Pod] = []
+        """Expendable pods without a place, which are placed last."""
+        self._settling: dict[str, PodShape] = {}
+        """What replicas were placed as that are just being placed anew."""
 
     def plan(self) -> Plan:
         """The plan; the fleet is then as it will be when the plan is carried out."""
@@ -97,16 +103,18 @@ class Planner:
         self._restore_lines()
         promises = Promises(self._placer)
         for _ in range(_SETTLE_ROUNDS):
+            self._place_driven()
             moved = self._settle()
             vms = self._fleet.bins_version
             promises.keep()
             if not moved and vms == self._fleet.bins_version:
                 break
+        self._place_driven()
         self._cancel_empty()
         self._right_size()
         consolidation = Consolidation(self._placer, self._roster, self._effort)
         given_back = consolidation.moves()
-        self._note_expendable()
+        self._place_expendable()
         loading = Loading(self._fleet, self._placer.filters, self._roster, outcome.wanted)
         moves = [
             *loading.moves(),
@@ -139,27 +147,41 @@ class Planner:
 
         Answers the others, which are placed once it is known how large they will be.
         """
-        displaced: list[tuple[Pod, Bin]] = []
         pending = [
             pod
             for pod in sorted(self._fleet.unbound.values(), key=attrgetter("key"))
-            if not (pod.terminating or pod.daemon or pod.gated or self._is_nominated(pod))
+            if not (pod.terminating or pod.daemon or pod.gated)
         ]
-        for target in self._fleet.by_slot:
-            if target.leaving or any(taint.effect == "NoExecute" for taint in target.taints):
-                displaced += [
-                    (pod, target)
-                    for pod in self._fleet.pods_of(target)
-                    if not (pod.terminating or pod.daemon)
-                    and ((target.leaving and not pod.held) or self._driven_away(pod))
-                ]
-        for pod, home_bin in sorted(displaced, key=lambda item: self._order(item[0])):
-            shape = home_bin.pods[pod.key]
-            self._fleet.take(pod.key)
-            if isinstance(self._place(pod, shape), Failure):
-                self._fleet.put(pod.key, shape, home_bin)
+        self._filling += [pod for pod in pending if self._is_expendable(pod)]
+        pending = [
+            pod for pod in pending if not (self._is_expendable(pod) or self._is_nominated(pod))
+        ]
+        displaced = self._displaced()
+        self._move_displaced([item for item in displaced if not self._is_expendable(item[0])])
         self._place_pending([pod for pod in pending if pod.size is None])
         return [pod for pod in pending if pod.size is not None]
+
+    def _displaced(self) -> list[tuple[Pod, Bin]]:
+        """Pods that must leave their VM, and that, in the order of their classes."""
+        found = [
+            (pod, target)
+            for target in self._fleet.by_slot
+            if target.leaving or any(taint.effect == "NoExecute" for taint in target.taints)
+            for pod in self._fleet.pods_of(target)
+            if not (pod.terminating or pod.daemon)
+            and ((target.leaving and not pod.held) or self._driven_away(pod))
+        ]
+        return sorted(found, key=lambda item: self._order(item[0]))
+
+    def _move_displaced(self, displaced: list[tuple[Pod, Bin]]) -> None:
+        for pod, home in displaced:
+            shape = home.pods[pod.key]
+            self._fleet.take(pod.key)
+            if isinstance(self._place(pod, shape), Failure):
+                self._fleet.put(pod.key, shape, home)
+
+    def _is_expendable(self, pod: Pod) -> bool:
+        return pod.shape.priority < self._snapshot.expendable_below
 
     def _driven_away(self, pod: Pod) -> bool:
         """Whether a NoExecute taint of its VM drives the pod away.
@@ -182,7 +204,8 @@ class Planner:
 
         What is on its way out of the VM is taken to be gone.
         """
-        target = self._fleet.bins.get(pod.nominated or "")
+        fleet = self._fleet
+        target = fleet.bins.get(pod.nominated or "")
         if target is None or not target.takes_pods_now:
             return False
         going = [target.requests(key) for key in target.terminating]
@@ -195,7 +218,14 @@ class Planner:
         )
         if not fits or self._placer.filters.static(pod.shape, target) is not None:
             return False
-        self._fleet.put(pod.key, pod.shape, target)
+        mark = fleet.mark()
+        for key in list(target.terminating):
+            fleet.take(key)
+        kept_off = self._placer.filters.dynamic(pod.shape, target)
+        fleet.rollback(mark)
+        if kept_off is not None:
+            return False
+        fleet.put(pod.key, pod.shape, target)
         return True
 
     def _place_driven(self) -> None:
@@ -212,7 +242,9 @@ class Planner:
                         "bought for it",
                     )
                 )
-            self._place_pending([self._fleet.pods[victim.key] for victim in driven])
+            victims = [self._fleet.pods[victim.key] for victim in driven]
+            self._filling += [pod for pod in victims if self._is_expendable(pod)]
+            self._place_pending([pod for pod in victims if not self._is_expendable(pod)])
 
     def _place_pending(self, pods: list[Pod]) -> None:
         """In the order of their classes: by priority, hard ones first, large ones first."""
@@ -268,10 +300,12 @@ class Planner:
 
     def _placed_replica(self, pod: Pod) -> bool:
         # A replica starts small: were it placed so, others would be put where it will grow.
-        shape = self._workloads.pending_shape(pod)
+        settled = self._settling.get(pod.key)
+        shape = settled or self._workloads.pending_shape(pod)
         found = self._place(pod, shape)
         if (
             isinstance(found, Failure)
+            and settled is None
             and shape is not pod.shape
             and self._workloads.may_start_small(pod)
         ):
@@ -290,26 +324,41 @@ class Planner:
         return self._fleet.classes.of(pod.shape).order, pod.key
 
     def _place(self, pod: Pod, shape: PodShape) -> Bin | Failure:
+        return self._place_replica(pod.key, pod.workload, shape)
+
+    def _place_replica(self, key: str, workload: str | None, shape: PodShape) -> Bin | Failure:
         return self._placer.place(
-            pod.key,
-            shape,
-            self._roster.preference(pod.workload),
-            self._roster.apart(pod.workload),
+            key, shape, self._roster.preference(workload), self._workloads.apart(workload)
         )
 
-    def _note_expendable(self) -> None:
-        """Says of pods that go with a VM that they go, and that no VM is kept for them."""
+    def _place_expendable(self) -> None:
+        """Lets pods for which nothing is done take what room is left, after all others.
+
+        So they are in nobody's way, whatever was decided. Those that run where they must leave,
+        or on a VM that is given back, go with it if there is no such room.
+        """
         cutoff = self._snapshot.expendable_below
-        if not any(n for priority, n in self._fleet.priorities.items() if priority < cutoff):
-            return
+        runs = any(n for priority, n in self._fleet.priorities.items() if priority < cutoff)
+        if runs:
+            self._move_displaced(
+                [item for item in self._displaced() if self._is_expendable(item[0])]
+            )
         gone = {vm.name for vm in self._snapshot.vms if vm.name not in self._fleet.bins}
-        for pod in self._snapshot.pods if gone else ():
-            if (
-                pod.shape.priority < cutoff
-                and pod.node in gone
-                and pod.key not in self._fleet.where
-                and not (pod.terminating or pod.daemon)
-            ):
+        evicted = [
+            pod
+            for pod in (self._snapshot.pods if runs and gone else ())
+            if self._is_expendable(pod)
+            and pod.node in gone
+            and pod.key not in self._fleet.where
+            and not (pod.terminating or pod.daemon)
+        ]
+        self._filling = [pod for pod in self._filling if not self._is_nominated(pod)] + evicted
+        while self._filling:
+            filling, self._filling = self._filling, []
+            self._place_pending(filling)
+            self._place_driven()
+        for pod in evicted:
+            if pod.key not in self._fleet.where:
                 why = f"VM {pod.node} is retired; no VM is kept for a priority below {cutoff}"
                 self._unplaced[pod.key] = Unplaced(
                     pod=pod.key, reason=Reason.EXPENDABLE, why={EXISTING: why}
@@ -333,7 +382,13 @@ class Planner:
         a place must be right with every other pod and VM there, not only with earlier ones.
         """
         pending = self._fleet.unbound
-        waiting = sorted(pending)
+        added = {
+            key: workload.key
+            for workload in self._roster.workloads.values()
+            for key in self._roster.added(workload)
+        }
+        # The scheduler makes a place for a pod that drives others out; that one it has.
+        waiting = sorted({*pending, *added} - self._placer.preempting.taken)
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
             unsettled = tuple(self._placer.filters.unsettled(waiting))
@@ -344,19 +399,27 @@ class Planner:
             for key in unsettled:
                 shape = self._fleet.bins[self._fleet.where[key]].pods[key]
                 before.append((key, shape, self._fleet.take(key)))
-            self._place_pending([pending[key] for key in unsettled])
+            # Replicas keep the size with which they were placed: it is decided by now.
+            self._settling = {key: shape for key, shape, _ in before}
+            self._place_pending([pending[key] for key in unsettled if key in pending])
+            for key in unsettled:
+                if key not in pending:
+                    self._place_replica(key, added[key], self._settling[key])
+            self._settling = {}
             for key, shape, target in before:
-                self._stay(key, shape, target)
+                self._stay(key, shape, target, is_new=key not in pending)
         return bool(seen)
 
-    def _stay(self, key: str, shape: PodShape, target: Bin) -> None:
+    def _stay(self, key: str, shape: PodShape, target: Bin, is_new: bool) -> None:
         """Puts a pod back that found no better place: in some order it may come to be there.
 
         The first of pods that want to be near each other may be anywhere, whatever comes later.
+        A new replica is asked for by now, better uneven than not at all.
         """
         if key in self._fleet.where or target.name not in self._fleet.bins:
             return
-        if self._placer.filters.reason(shape, target) in (None, Reason.AFFINITY):
+        reason = self._placer.filters.reason(shape, target)
+        if reason in (None, Reason.AFFINITY) or (is_new and reason is Reason.SPREAD):
             self._fleet.put(key, shape, target)
             self._unplaced.pop(key, None)
 
@@ -384,12 +447,31 @@ class Planner:
         for target in self._fleet.at(np.flatnonzero(over & columns.is_open & ~columns.is_new)):
             if target.pool is None or target.leaving:
                 continue
-            size = self._placer.grow_for(target, Resources(), extra_pod=False)
+            size = self._size_for_line(target)
+            if size == target.size:
+                continue
             if isinstance(size, Refusal):
                 self._placer.refuse(size)
                 continue
             reason = f"its containers ask for more than its load line of {target.line_percent}%"
             self._placer.grow(target, size, Story(reason=reason, rejected=()))
+
+    def _size_for_line(self, target: Bin) -> Size | Refusal:
+        """The size at which a VM is not above its line by containers that count.
+
+        Any that its pool offers: what is tried out with smaller VMs is not to leave it above.
+        """
+        assert target.pool is not None
+        fleet, pool, mark = self._fleet, target.pool, self._fleet.mark()
+        capped = fleet.sizes[pool.name]
+        fleet.sizes[pool.name] = Sizes.of(pool.spec)
+        cutoff = self._snapshot.expendable_below
+        for key in [key for key, shape in target.pods.items() if shape.priority < cutoff]:
+            fleet.take(key)
+        size = self._placer.grow_for(target, Resources(), extra_pod=False)
+        fleet.rollback(mark)
+        fleet.sizes[pool.name] = capped
+        return size
 
     def _fill_pools(self) -> None:
         """Launches VMs up to the smallest or fixed count; pods may then use them."""

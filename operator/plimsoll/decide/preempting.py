@@ -10,6 +10,7 @@ number. Left out: budgets, which the scheduler only prefers not to break, and st
 
 from __future__ import annotations
 
+import copy
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -83,6 +84,14 @@ class Preempting:
         self._lowest = min((p for p, n in fleet.priorities.items() if n), default=None)
         self.driven: list[Driven] = []
         """Pods that lost their places and have no new ones yet."""
+        self.taken: set[str] = set()
+        """Pods that took the places of others."""
+
+    def trial(self) -> Preempting:
+        """The same on the same fleet, for what will be taken back."""
+        other = copy.copy(self)
+        other.driven, other.taken = [], set()
+        return other
 
     def preempt(self, key: str, kind: PodClass) -> Bin | None:
         """Puts a pod where it drives others out; None: it can do so nowhere."""
@@ -106,6 +115,7 @@ class Preempting:
             self._fleet.take(victim)
         self.driven += [Driven(victim, taken, key, target.name) for victim, taken in victims]
         self._fleet.put_all((key,), kind, target)
+        self.taken.add(key)
         return target
 
     def _candidates(self, kind: PodClass) -> list[Bin]:

@@ -204,6 +204,13 @@ class Resizing:
         more = Resources(cpu=to.cpu - now.cpu, memory=to.memory - now.memory)
         if _fits(target, more.cpu, more.memory):
             return None
+        cutoff = self._fleet.snapshot.expendable_below
+        if pod.shape.priority < cutoff:
+            return Refusal(
+                guard=Reason.EXPENDABLE,
+                subject=subject,
+                message=f"no VM is made larger for pods of a priority below {cutoff}",
+            )
         return self._placer.grow_for(target, more, extra_pod=False)
 
     def _why(self, workload: Workload, to: Size) -> str:

@@ -107,5 +107,7 @@ class Respreading:
 
     def _launch_apart(self, workload: Workload, pod: Pod, shape: PodShape) -> Bin | None:
         """A new VM in a domain that the workload's other replicas do not use, if need be."""
+        if shape.priority < self._fleet.snapshot.expendable_below:
+            return None
         apart = self._roster.apart(workload.key)
         return self._placer.launch_apart(pod.key, shape, apart) if apart is not None else None

@@ -196,7 +196,7 @@ class _Containers(Watch):
     """Containers of lost hosts must find places on the VMs that are left.
 
     Containers that nobody would miss there are left out: those of DaemonSets, those on
-    their way out, and expendable ones.
+    their way out, and expendable ones. The room of the latter is there for others.
     """
 
     def __init__(self, fleet: Fleet, pool: Pool, hosts: tuple[Host, ...]) -> None:
@@ -215,21 +215,23 @@ class _Containers(Watch):
     def _take_in(self, target: Bin) -> None:
         slot, host = target.slot, self._losses.numbers.get(target.host, -1)
         counted = self._is_counted(target)
+        lost, cpu, memory = self._lost_with(target) if counted else ({}, 0, 0)
         self._losses.set_bin(
             slot,
             host,
-            target.allocatable_cpu - target.cpu_used,
-            target.allocatable_memory - target.memory_used,
+            target.allocatable_cpu - target.cpu_used + cpu,
+            target.allocatable_memory - target.memory_used + memory,
             counted and target.accepts,
         )
         if counted:
-            self._count(slot, host, target.cpu_used, self._lost_with(target))
+            self._count(slot, host, target.cpu_used, lost)
         else:
             self._count(slot, -1, 0, {})
 
-    def _lost_with(self, target: Bin) -> dict[Item, int]:
-        """Its containers that need another place."""
+    def _lost_with(self, target: Bin) -> tuple[dict[Item, int], int, int]:
+        """Its containers that need another place, and the CPU and memory of expendable ones."""
         found: dict[Item, int] = {}
+        cpu = memory = 0
         pods, of_shape = self._fleet.pods, self._of_shape
         terminating, resized = target.terminating, target.resized
         for key, shape in target.pods.items():
@@ -238,12 +240,15 @@ class _Containers(Watch):
                 continue
             item = of_shape[shape.key] if shape.key in of_shape else self._item(shape)
             if item is None:
+                taken = target.requests(key)
+                cpu += taken.cpu
+                memory += taken.memory
                 continue
             if key in resized:
                 taken = resized[key]
                 item = item._replace(first=taken.cpu, second=taken.memory)
             found[item] = found.get(item, 0) + 1
-        return found
+        return found, cpu, memory
 
     def _item(self, shape: PodShape) -> Item | None:
         item = None

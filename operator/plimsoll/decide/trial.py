@@ -30,6 +30,7 @@ class Trial:
         self._placer = copy.copy(placer)
         self._placer.grown, self._placer.launched = {}, {}
         self._placer.refusals, self._placer._hopeless = {}, {}
+        self._placer.preempting = placer.preempting.trial()
 
     def __enter__(self) -> Self:
         columns = self._fleet.columns

@@ -21,6 +21,7 @@ from plimsoll.decide.plan import (
     Unplaced,
     WorkloadVerdict,
 )
+from plimsoll.decide.preferring import Apart
 from plimsoll.decide.relocating import Relocating, is_new
 from plimsoll.decide.replicating import Replicating
 from plimsoll.decide.resizing import Growth, Resizing, grown
@@ -76,8 +77,9 @@ class Workloads:
         self._sized: dict[str, _Sized] = {}
 
     def size(self) -> None:
-        """Grows running replicas in place, workload by workload in order of name."""
-        for key, workload in sorted(self._roster.workloads.items()):
+        """Grows running replicas in place, workload by workload in order."""
+        workloads = self._roster.workloads
+        for key, workload in sorted(workloads.items(), key=lambda item: self._order(item[0])):
             if workload.target and not workload.problem:
                 self._sized[key] = self._size_one(workload)
 
@@ -87,6 +89,13 @@ class Workloads:
         if sized is None or pod.workload is None or pod.size is None:
             return pod.shape
         return grown(self._roster.workloads[pod.workload], pod.shape, sized.wish.up, pod.size)
+
+    def apart(self, key: str | None) -> Apart | None:
+        """Domains that a replica must keep out of if it can; None: it may be anywhere."""
+        sized = self._sized.get(key or "")
+        if key is None or sized is None:
+            return self._roster.apart(key)
+        return self._joint.apart(self._roster.workloads[key], sized.choice.option)
 
     def may_start_small(self, pod: Pod) -> bool:
         """Whether a replica that finds no room at its size is better off small than not at all.
@@ -100,9 +109,9 @@ class Workloads:
         return running < sizing.floor(workload.spec)
 
     def decide(self) -> Outcome:
-        """Numbers of replicas and their places, workload by workload in order of name."""
+        """Numbers of replicas and their places, workload by workload in order."""
         outcome = Outcome()
-        for key, sized in sorted(self._sized.items()):
+        for key, sized in sorted(self._sized.items(), key=lambda item: self._order(item[0])):
             self._decide_one(self._roster.workloads[key], sized, outcome)
         return outcome
 
@@ -124,6 +133,12 @@ class Workloads:
                 )
             )
         return result
+
+    def _order(self, key: str) -> tuple[bool, str]:
+        """By name, expendable ones after all others: they take the room that is left."""
+        template = self._roster.workloads[key].template
+        cutoff = self._placer.fleet.snapshot.expendable_below
+        return template is not None and template.priority < cutoff, key
 
     def _lacks(self, workload: Workload, wanted: sizing.Shape) -> bool:
         """Whether the load is not carried, by what was chosen or by where that found places."""
