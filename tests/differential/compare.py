@@ -187,6 +187,9 @@ class Comparison:
         for_new = [key for key, place in urgent.items() if place in later - mixed]
         await self._create(for_new)
         await self._check_launches_are_needed(for_new)
+        if any(place in later for place in urgent.values()):
+            # Those that are to go onto new VMs are missing: they may keep the others off.
+            return
         before = [key for key in self.pods if self._node(key)]
         await self._check_given_up([key for key in urgent if not urgent[key]], given_up)
         self._check_that_none_gave_way(before)
@@ -271,6 +274,31 @@ class Comparison:
                 },
             }
             await self.cluster.create_node(self.isolation.node(node))
+            await self._limit_volumes(vm.name, vm.pool or "")
+
+    async def _limit_volumes(self, name: str, pool: str) -> None:
+        """A new VM attaches as many volumes as the plan expects: the least of its pool."""
+        own = {n["metadata"]["name"] for n in self.of("VMNode") if n["spec"]["pool"] == pool}
+        limits: dict[str, int] = {}
+        for csi_node in self.of("CSINode"):
+            for driver in (
+                csi_node["spec"]["drivers"] if csi_node["metadata"]["name"] in own else ()
+            ):
+                count = driver.get("allocatable", {}).get("count")
+                if count is not None:
+                    limits[driver["name"]] = min(count, limits.get(driver["name"], count))
+        drivers = [
+            {"name": driver, "nodeID": name, "topologyKeys": [], "allocatable": {"count": count}}
+            for driver, count in limits.items()
+        ]
+        if drivers:
+            item = {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "CSINode",
+                "metadata": {"name": name},
+                "spec": {"drivers": drivers},
+            }
+            await self.cluster.create(self.isolation.other(item))
 
     # Pods
 
@@ -320,6 +348,8 @@ class Comparison:
 
     async def _nominate(self, places: dict[str, str]) -> None:
         async def tell(key: str, place: str) -> None:
+            if _counts_nominated_only(self.pods[key]):
+                return
             namespace, _, name = key.partition("/")
             node = self.isolation.named(place)
             await self.cluster.nominate(self.isolation.namespace(namespace), name, node)
@@ -348,6 +378,11 @@ class Comparison:
         """
         await self._bound(places)
         astray = {key: place for key, place in places.items() if self._node(key) != place}
+        free = [key for key in astray if _counts_nominated_only(self.pods[key])]
+        if any(self._node(key) for key in free):
+            # Nobody told the scheduler where these are to go; what follows rests on it.
+            self.result.counts["not compared"] += 1
+            return {}
         self.result.counts["elsewhere"] += sum(bool(self._node(key)) for key in astray)
         if astray and self.nominating:
             self.result.counts["retried"] += 1
@@ -480,3 +515,17 @@ class Comparison:
             detail = f"not on {node}: {pod.verdict}"
             found = Disagreement("daemon", self.isolation.plain(pod.metadata.name), detail)
             self.result.disagreements.append(found)
+
+
+def _counts_nominated_only(pod: Json) -> bool:
+    """Whether a spread's empty selector would make the pod wait for others that are nominated.
+
+    kube-scheduler counts no bound pods for such a selector (podtopologyspread's
+    ``countPodsMatchSelector``), but every nominated one (``updateWithPod``).
+    """
+    return any(
+        spread["whenUnsatisfiable"] == "DoNotSchedule"
+        and spread.get("labelSelector") == {}
+        and not spread.get("matchLabelKeys")
+        for spread in pod["spec"].get("topologySpreadConstraints", ())
+    )

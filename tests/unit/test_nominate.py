@@ -82,6 +82,26 @@ def test_others_are_left_alone(other: wire.Pod) -> None:
     assert nominated(other, web="vm-1") == {}
 
 
+def test_pods_that_would_wait_for_each_other_are_not_nominated() -> None:
+    def spread(selector: wire.LabelSelector | None, keys: tuple[str, ...] = ()) -> wire.Pod:
+        constraint = wire.TopologySpreadConstraint(
+            max_skew=1,
+            topology_key="zone",
+            when_unsatisfiable="DoNotSchedule",
+            label_selector=selector,
+            match_label_keys=[*keys],
+        )
+        return pod(topology_spread_constraints=[constraint])
+
+    assert nominated(spread(wire.LabelSelector()), web="vm-1") == {}
+    for harmless in (
+        spread(None),
+        spread(wire.LabelSelector(match_labels={"app": "web"})),
+        spread(wire.LabelSelector(), ("revision",)),
+    ):
+        assert nominated(harmless, web="vm-1") == {"web": "vm-1"}
+
+
 def test_a_vm_without_a_node_is_not_named() -> None:
     assert nominated(pod(), web="vm-9") == {}
 

@@ -83,6 +83,16 @@ def test_equal_priorities_do_not_preempt() -> None:
     assert launched(found) == 1
 
 
+def test_pods_of_daemonsets_are_driven_out_too_and_get_no_other_place() -> None:
+    agent = pod("agent", "web-1", 500, daemon=True)
+    before = world(agent, pod("high", None, 3700, 100))
+    (owner,) = before.pools
+    found = decided(w.replace(before, pools=(w.replace(owner, daemons=(agent.shape,)),)))
+    assert found.placements["default/high"] == "web-1"
+    assert [(u.pod, u.reason) for u in found.unplaced] == [("default/agent", Reason.PREEMPTS)]
+    assert launched(found) == 0
+
+
 def test_nothing_is_launched_for_an_expendable_pod() -> None:
     found = decided(world(pod("main", "web-1", 3000), pod("filler", None, 3000, EXPENDABLE)))
     assert launched(found) == 0

@@ -102,7 +102,8 @@ class Nominations:
         due = []
         for pod in pending:
             place = plan.placements.get(f"{pod.metadata.namespace}/{pod.metadata.name}")
-            wanted = place if place in nodes and _is_given_up(pod) else None
+            may_be = _is_given_up(pod) and not _would_wait_for_others(pod)
+            wanted = place if place in nodes and may_be else None
             if self._may_change(pod, wanted):
                 due.append(Nomination(pod, wanted))
                 if len(due) == MOST_AT_ONCE:
@@ -144,6 +145,21 @@ class Nominations:
         times = told.times if told is not None and told.node == nomination.node else 0
         self._told[meta.uid] = _Told(nomination.node, times + 1)
         return stored
+
+
+def _would_wait_for_others(pod: wire.Pod) -> bool:
+    """Whether nominations would keep pods from each other's nodes that could share them.
+
+    Of a spread's empty selector kube-scheduler counts no bound pods (podtopologyspread's
+    ``countPodsMatchSelector``), but every nominated one (``updateWithPod``): two pods that are
+    nominated for one domain would each wait for the other.
+    """
+    return any(
+        spread.when_unsatisfiable == "DoNotSchedule"
+        and spread.label_selector == wire.LabelSelector()
+        and not spread.match_label_keys
+        for spread in pod.spec.topology_spread_constraints
+    )
 
 
 def _is_given_up(pod: wire.Pod) -> bool:

@@ -105,6 +105,8 @@ class Planner:
         for _ in range(_SETTLE_ROUNDS):
             self._place_driven()
             moved = self._settle()
+            if moved:
+                self._place_again()
             vms = self._fleet.bins_version
             promises.keep()
             if not moved and vms == self._fleet.bins_version:
@@ -242,7 +244,13 @@ class Planner:
                         "bought for it",
                     )
                 )
+                if self._fleet.pods[victim.key].daemon:
+                    why = f"{victim.by} drives it out of VM {victim.source}, its only place"
+                    self._unplaced[victim.key] = Unplaced(
+                        pod=victim.key, reason=Reason.PREEMPTS, why={EXISTING: why}
+                    )
             victims = [self._fleet.pods[victim.key] for victim in driven]
+            victims = [pod for pod in victims if not pod.daemon]
             self._filling += [pod for pod in victims if self._is_expendable(pod)]
             self._place_pending([pod for pod in victims if not self._is_expendable(pod)])
 
@@ -409,6 +417,16 @@ class Planner:
             for key, shape, target in before:
                 self._stay(key, shape, target, is_new=key not in pending)
         return bool(seen)
+
+    def _place_again(self) -> None:
+        """Asks again for pods that were given up before others left their places."""
+        self._place_pending(
+            [
+                pod
+                for pod in map(self._fleet.unbound.get, list(self._unplaced))
+                if pod is not None and pod.size is None and pod.key not in self._fleet.where
+            ]
+        )
 
     def _stay(self, key: str, shape: PodShape, target: Bin, is_new: bool) -> None:
         """Puts a pod back that found no better place: in some order it may come to be there.

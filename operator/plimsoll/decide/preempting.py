@@ -62,14 +62,17 @@ class _Lower:
 
 
 def victims_on(fleet: Fleet, target: Bin, priority: int) -> list[tuple[str, PodShape]]:
-    """Pods on a VM that a pod of this priority may drive out, with what they take."""
+    """Pods on a VM that a pod of this priority may drive out, with what they take.
+
+    Those of DaemonSets are no exception: only their priority keeps them.
+    """
     if not target.takes_pods_now:
         return []
     found = []
     for key, shape in target.pods.items():
         if shape.priority < priority:
             pod = fleet.pods.get(key)
-            if pod is not None and pod.node is not None and not (pod.daemon or pod.terminating):
+            if pod is not None and pod.node is not None and not pod.terminating:
                 found.append((key, target.shape(key)))
     return found
 
@@ -81,7 +84,9 @@ class Preempting:
         self._fleet = fleet
         self._filters = filters
         self._lower: dict[int, _Lower] = {}
-        self._lowest = min((p for p, n in fleet.priorities.items() if n), default=None)
+        lower = {priority for priority, number in fleet.priorities.items() if number}
+        lower.update(d.priority for pool in fleet.pools.values() for d in pool.daemons)
+        self._lowest = min(lower, default=None)
         self.driven: list[Driven] = []
         """Pods that lost their places and have no new ones yet."""
         self.taken: set[str] = set()
