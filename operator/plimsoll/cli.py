@@ -152,6 +152,15 @@ def explain(
         Optional[str],  # noqa: UP045
         typer.Option(help="Context of the kubeconfig. Default: the current one."),
     ] = None,
+    expendable_below: Annotated[
+        int,
+        typer.Option(
+            metavar="PRIORITY",
+            envvar="PLIMSOLL_EXPENDABLE_BELOW",
+            help="The operator's setting: no VM is kept, grown or launched for pods of a lower "
+            "priority.",
+        ),
+    ] = -10,
 ) -> None:
     """Explain what was decided, what would be now, why, and what was rejected.
 
@@ -165,7 +174,9 @@ def explain(
     from plimsoll.explain.question import Question
 
     question = Question.parse(f"{what}/{name}" if name is not None else what, namespace)
-    raise typer.Exit(main(question, filename or (), now, everything, kubeconfig, context))
+    raise typer.Exit(
+        main(question, filename or (), now, everything, kubeconfig, context, expendable_below)
+    )
 
 
 @app.command()

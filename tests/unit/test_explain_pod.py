@@ -197,6 +197,8 @@ def test_a_pod_that_preempts_and_one_that_is_driven_out(explain: Explain) -> Non
 def test_an_expendable_pod(explain: Explain) -> None:
     told = explain("filling")
     assert "    Launch: nothing is launched for pods of a priority below -10\n" in told
+    told = explain("filling", "--expendable-below", "-5")
+    assert "    Launch: nothing is launched for pods of a priority below -5\n" in told
 
 
 def test_a_pod_that_runs_and_stays(explain: Explain) -> None:

@@ -84,6 +84,29 @@ def test_no_vm_gets_more_volumes_than_it_can_attach() -> None:
     assert len(launched(decided)) == 1
 
 
+def test_what_keeps_a_pod_off_a_vm_for_its_volumes_is_called_so() -> None:
+    """Neither a lack of resources nor labels, as in kube-scheduler's words."""
+    there = w.vm("web-1", "h1", zone="a")
+    elsewhere = w.shape(100, 100, volume_nodes=(in_zone("c"),))
+    too_many = w.shape(100, 100, extended={ATTACHED: 3})
+    too_large = w.shape(64_000, 100, extended={ATTACHED: 3})
+    none = w.pool(nodes={"max": 1})
+    for shape, reason in (
+        (elsewhere, Reason.VOLUME),
+        (too_many, Reason.VOLUME),
+        (too_large, Reason.RESOURCES),
+    ):
+        decided, _ = decide(
+            w.pod("p", shape),
+            # It keeps the VM from being retired.
+            w.pod("q", w.shape(100, 100), "web-1"),
+            vms=(with_extended(there, attached=2),),
+            pool=w.replace(none, attach_limits={ATTACHED: 2}),
+        )
+        (unplaced,) = decided.unplaced
+        assert unplaced.why["existing VMs"] == f"1 {reason.value}"
+
+
 def test_volumes_without_a_limit_are_not_counted() -> None:
     decided, _ = decide(
         *some(30, w.shape(10, 10, extended={ATTACHED: 5})), vms=(w.vm("web-1", "h1"),)

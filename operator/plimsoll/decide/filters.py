@@ -20,8 +20,10 @@ from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import ABSENT, Bools, Ints
 from plimsoll.decide.fleet import CORDON, Bin, Fleet
 from plimsoll.decide.plan import Reason
+from plimsoll.world.localvolumes import LOCAL
 from plimsoll.world.selectors import node_selector_matches, untolerated
 from plimsoll.world.snapshot import PodShape, Resources
+from plimsoll.world.volumes import ATTACHABLE
 
 
 class Filters:
@@ -242,14 +244,19 @@ class Filters:
                 self._strike_closed(left, reasons)
             cordoned = fleet.taints.where("cordoned", lambda taints: CORDON in (taints or ()))
             strike(Reason.UNSCHEDULABLE, nodes.tolerated() | ~cordoned)
-            strike(Reason.NODE_SELECTOR, nodes.selected())
+            volumes = bool(kind.shape.volume_nodes)
+            strike(Reason.NODE_SELECTOR, nodes.affine_since(0) if volumes else nodes.selected())
             strike(Reason.TAINTS, nodes.tolerated())
+            if volumes:
+                strike(Reason.VOLUME, nodes.selected())
             if kind.shape.runtime_class:
                 strike(Reason.RUNTIME_CLASS, nodes.offered())
             if left.any():
                 room = self.room(kind)
                 for slot in np.flatnonzero(left & ~room).tolist()[:_LOOKED_AT]:
                     reason = resources_reason(fleet.by_slot[slot], kind.shape.requests)
+                    if reason is Reason.RESOURCES and _lacks_volumes(kind, fleet.by_slot[slot]):
+                        reason = Reason.VOLUME
                     reasons[reason or Reason.RESOURCES] += 1
                     left[slot] = False
                 strike(Reason.RESOURCES, room)
@@ -285,6 +292,18 @@ def _main_rule(rules: Rules) -> Reason:
     if rules.near:
         return Reason.AFFINITY
     return Reason.HOST_PORT if rules.shape.host_ports and not rules.apart else Reason.ANTI_AFFINITY
+
+
+def _lacks_volumes(kind: PodClass, target: Bin) -> bool:
+    """Whether nothing is short but volumes: those that can be attached, or local ones."""
+    requests = kind.shape.requests
+    others = {
+        name: amount
+        for name, amount in requests.extended.items()
+        if not name.startswith((ATTACHABLE, LOCAL))
+    }
+    rest = Resources(cpu=requests.cpu, memory=requests.memory, extended=others)
+    return resources_reason(target, rest) in (None, Reason.LOAD_LINE)
 
 
 def places_left(target: Bin) -> int:

@@ -23,18 +23,20 @@ from plimsoll.world.stores import World
 READ_TIMEOUT: Final = 60.0
 
 
-def from_cluster(kubeconfig: str | None, context: str | None) -> Facts:
+def from_cluster(kubeconfig: str | None, context: str | None, expendable_below: int) -> Facts:
     """Reads the cluster once.
+
+    ``expendable_below``: no VM is kept, grown or launched for pods of a lower priority.
 
     Raises:
         NotThere: something is not served, not permitted, or does not come in time.
         NoCluster: no kubeconfig names one.
         ApiError: it refuses.
     """
-    return asyncio.run(_ask(kubeconfig, context))
+    return asyncio.run(_ask(kubeconfig, context, expendable_below))
 
 
-async def _ask(kubeconfig: str | None, context: str | None) -> Facts:
+async def _ask(kubeconfig: str | None, context: str | None, expendable_below: int) -> Facts:
     async with Kube.from_environment(kubeconfig, context) as kube:
         world = World(kube)
         await _read(world)
@@ -47,7 +49,7 @@ async def _ask(kubeconfig: str | None, context: str | None) -> Facts:
             problems={**_conflicts(objects), **world.object_problems()},
         )
         now = time.time()
-        snapshot = assemble(objects, observations, now)
+        snapshot = assemble(objects, observations, now, expendable_below=expendable_below)
         notes = (f"nothing is measured: {usage.problem}",) if usage.problem else ()
         return Facts(objects, snapshot, now, notes)
 

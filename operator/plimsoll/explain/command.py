@@ -10,6 +10,7 @@ from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.explain.facts import Facts
 from plimsoll.explain.question import NotThere, Question
 from plimsoll.offline.problems import BadInput
+from plimsoll.world.snapshot import EXPENDABLE_BELOW
 
 OK: Final = 0
 FAILED: Final = 1
@@ -23,19 +24,22 @@ def main(
     everything: bool,
     kubeconfig: str | None = None,
     context: str | None = None,
+    expendable_below: int = EXPENDABLE_BELOW,
 ) -> int:
     """Prints the explanation; the exit code.
 
     ``files``: read these instead of a cluster. ``now`` (RFC 3339) is the moment for files.
-    ``everything``: all VMs are named, however many.
+    ``everything``: all VMs are named, however many. ``expendable_below`` is the operator's
+    setting.
     """
     try:
         if files:
             from plimsoll.explain.files import from_files
 
-            facts = from_files(files, parse_rfc3339(now) if now is not None else None)
+            moment = parse_rfc3339(now) if now is not None else None
+            facts = from_files(files, moment, expendable_below)
         else:
-            facts = _from_cluster(kubeconfig, context)
+            facts = _from_cluster(kubeconfig, context, expendable_below)
         for line in _lines(question, facts, everything):
             print(line)
     except BadInput as error:
@@ -58,14 +62,14 @@ class _Unreachable(Exception):
     """The cluster cannot be asked."""
 
 
-def _from_cluster(kubeconfig: str | None, context: str | None) -> Facts:
+def _from_cluster(kubeconfig: str | None, context: str | None, expendable_below: int) -> Facts:
     # Files need no client.
     from plimsoll.apierrors import ApiError
     from plimsoll.explain.cluster import from_cluster
     from plimsoll.kubeconfig import NoCluster
 
     try:
-        return from_cluster(kubeconfig, context)
+        return from_cluster(kubeconfig, context, expendable_below)
     except (NoCluster, ApiError) as error:
         raise _Unreachable(str(error)) from error
 

@@ -10,8 +10,10 @@ from plimsoll.offline.files import load
 from plimsoll.world.assemble import assemble
 
 
-def from_files(paths: Sequence[str], moment: float | None) -> Facts:
+def from_files(paths: Sequence[str], moment: float | None, expendable_below: int) -> Facts:
     """Reads files, directories and ``-``. ``moment``: None is that of the newest measurement.
+
+    ``expendable_below``: no VM is kept, grown or launched for pods of a lower priority.
 
     Raises:
         BadInput: with everything that is wrong in all the files.
@@ -19,5 +21,5 @@ def from_files(paths: Sequence[str], moment: float | None) -> Facts:
     loaded = load(paths)
     now = moment if moment is not None else loaded.moment
     now = now if now is not None else time.time()
-    snapshot = assemble(loaded.objects, loaded.observations, now)
+    snapshot = assemble(loaded.objects, loaded.observations, now, expendable_below=expendable_below)
     return Facts(loaded.objects, snapshot, now, loaded.notes)
