@@ -6,9 +6,11 @@ founding design, where it was measured on a machine of the same kind, and is no 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from plimsoll_bench import checker, offline, workloads
 from plimsoll_bench.case import Case
-from plimsoll_bench.objects import MachineType
+from plimsoll_bench.objects import Json, MachineType
 from plimsoll_bench.table import Row, at_least, at_most, judged, median
 
 _UP = at_most(1.0)
@@ -34,69 +36,58 @@ def rows(case: Case) -> list[Row]:
 def _up(case: Case) -> list[Row]:
     count = case.settings.pending
     pods = workloads.equal_pods(count)
-    path = case.file("pending", [workloads.fixed_pool()], pods)
-    runs = []
-    for number in range(case.settings.repeats):
-        case.say(f"{count:,} equal pending pods, {number + 1} of {case.settings.repeats}")
-        runs.append(offline.plan(path))
-    answer = runs[-1].answer(each)
-    section = f"Cluster Autoscaler's cases: {count:,} equal pending pods, 50 to a VM"
-    notes = tuple(checker.problems(pods, answer, FIXED))
-    least = -(-count // 50)
-    return [
-        judged(
-            Row(
-                section,
-                "Plimsoll: plan",
-                median(run.seconds for run in runs),
-                "s",
-                beside=_CITED_UP[1] if count == _CITED_UP[0] else "",
-                samples=tuple(run.seconds for run in runs),
-                notes=notes,
-            ),
-            _UP,
-        ),
-        judged(
-            Row(section, "VMs launched", len(answer.machines), notes=notes),
-            at_most(least),
-        ),
-    ]
+    planned = _planned(case, f"{count:,} equal pending pods", pods)
+    answer = planned[-1].answer(each)
+    speed = _speed(
+        f"{count:,} equal pending pods, 50 to a VM",
+        planned,
+        checker.problems(pods, answer, FIXED),
+        beside=_CITED_UP[1] if count == _CITED_UP[0] else "",
+    )
+    launched = Row(speed.section, "VMs launched", len(answer.machines), notes=speed.notes)
+    return [judged(speed, _UP), judged(launched, at_most(-(-count // 50)))]
 
 
 def _down(case: Case) -> list[Row]:
     count = case.settings.filled_vms
     objects = workloads.filled_vms(count, _PODS_EACH, _SHARE)
-    path = case.file("filled", [workloads.fixed_pool()], objects)
-    runs = []
-    for number in range(case.settings.repeats):
-        case.say(f"{count:,} VMs at 40%, {number + 1} of {case.settings.repeats}")
-        runs.append(offline.plan(path))
     pods = [one for one in objects if one["kind"] == "Pod"]
-    answer = runs[-1].answer(each)
-    section = f"Cluster Autoscaler's cases: {count * _PODS_EACH:,} pods on {count:,} VMs at 40%"
-    notes = tuple(checker.problems(pods, answer, FIXED))
+    planned = _planned(case, f"{count:,} VMs at 40%", objects)
+    speed = _speed(
+        f"{len(pods):,} pods on {count:,} VMs at 40%",
+        planned,
+        checker.problems(pods, planned[-1].answer(each), FIXED),
+        beside=_CITED_DOWN[1] if count == _CITED_DOWN[0] else "",
+    )
     needed = -(-count * _PODS_EACH // _SHARE)
-    return [
-        judged(
-            Row(
-                section,
-                "Plimsoll: plan",
-                median(run.seconds for run in runs),
-                "s",
-                beside=_CITED_DOWN[1] if count == _CITED_DOWN[0] else "",
-                samples=tuple(run.seconds for run in runs),
-                notes=notes,
-            ),
-            _DOWN,
-        ),
-        judged(
-            Row(
-                section,
-                "VMs retired",
-                len(runs[-1].retired),
-                beside=f"of {count:,}, of which {needed:,} are needed",
-                notes=notes,
-            ),
-            at_least(count - needed),
-        ),
-    ]
+    retired = Row(
+        speed.section,
+        "VMs retired",
+        len(planned[-1].retired),
+        beside=f"of {count:,}, of which {needed:,} are needed",
+        notes=speed.notes,
+    )
+    return [judged(speed, _DOWN), judged(retired, at_least(count - needed))]
+
+
+def _planned(case: Case, told: str, objects: list[Json]) -> list[offline.Planned]:
+    """The same plan, made as often as is measured."""
+    path = case.file("autoscaler", [workloads.fixed_pool()], objects)
+    planned = []
+    for number in range(case.settings.repeats):
+        case.say(f"{told}, {number + 1} of {case.settings.repeats}")
+        planned.append(offline.plan(path))
+    return planned
+
+
+def _speed(told: str, planned: list[offline.Planned], problems: Iterable[str], beside: str) -> Row:
+    seconds = tuple(one.seconds for one in planned)
+    return Row(
+        f"Cluster Autoscaler's cases: {told}",
+        "Plimsoll: plan",
+        median(seconds),
+        "s",
+        beside=beside,
+        samples=seconds,
+        notes=tuple(problems),
+    )

@@ -20,6 +20,8 @@ PARTS: Mapping[str, str] = {
     "autoscaler": "against_autoscaler",
     "scale": "scale",
     "change": "replanning",
+    "reading": "reading",
+    "survival": "promising",
     "consolidation": "consolidation",
     "live": "live",
 }

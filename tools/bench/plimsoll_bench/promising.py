@@ -1,13 +1,12 @@
-"""How long a plan takes where promises must be kept: ``python tools/bench/survival.py``.
+"""How long a plan takes where promises must be kept.
 
-2,000 VMs with 50,000 pods of 300 classes, 200 more waiting. Either every VM is at its line and
-must grow to take one more, or there is room and some VMs can be retired. Each line is one
-plan from a snapshot that is already there.
+VMs with 25 pods each of 300 classes, 200 more pods waiting. Either every VM is at its line and must
+grow to take one more, or there is room and some VMs can be retired. Each figure is one plan from a
+snapshot that is already there, in CPU time.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections.abc import Iterator
@@ -34,6 +33,8 @@ from plimsoll.world.snapshot import (
     Workload,
 )
 from plimsoll.world.wire import LabelSelector, Toleration, TopologySpreadConstraint
+from plimsoll_bench.case import Case
+from plimsoll_bench.table import Row, median
 
 NOW = 1_800_000_000.0
 GIB, MIB = 1024**3, 1024**2
@@ -43,8 +44,8 @@ CPUS = (50, 100, 100, 150, 200, 250, 300, 500, 1000)
 MEMORIES = (128, 256, 384, 512, 768, 1024, 1536, 2048)
 
 
-class Case(NamedTuple):
-    """One world; everything a number, so that it can be given on the command line."""
+class Situation(NamedTuple):
+    """What is promised, and how full the VMs are; numbers for 2,000 VMs."""
 
     survive: int
     """Hosts that the pool promises to survive."""
@@ -56,14 +57,51 @@ class Case(NamedTuple):
     """1: every VM is at its line."""
     hosts: int
 
+    def scaled(self, vms: int) -> Situation:
+        """The same for so many VMs: as full, with as many VMs on a host."""
+        return self._replace(
+            workloads=self.workloads * vms // 2000, hosts=max(4, self.hosts * vms // 2000)
+        )
 
-CASES = (
-    Case(0, 0, 0, 1, 100),
-    *(Case(*case) for case in product((1, 2), (1, 0), (0,), (1,), (100, 50))),
-    Case(0, 0, 0, 0, 100),
-    *(Case(*case) for case in product((1, 2), (1, 0), (0,), (0,), (100, 50))),
-    *(Case(*case) for case in product((0, 1), (0,), (100,), (0,), (100,))),
+    @property
+    def told(self) -> str:
+        """In words."""
+        hosts = f"{self.survive} of {self.hosts} hosts may fail"
+        parts = [hosts, "VMs restart" if self.restarts else "no restart"]
+        if self.workloads:
+            parts.append(f"{self.workloads} workloads")
+        return ", ".join([*parts, "full" if self.full else "room"])
+
+
+SITUATIONS = (
+    Situation(0, 0, 0, 1, 100),
+    *(Situation(*case) for case in product((1, 2), (1, 0), (0,), (1,), (100, 50))),
+    Situation(0, 0, 0, 0, 100),
+    *(Situation(*case) for case in product((1, 2), (1, 0), (0,), (0,), (100, 50))),
+    *(Situation(*case) for case in product((0, 1), (0,), (100,), (0,), (100,))),
 )
+
+
+def rows(case: Case) -> list[Row]:
+    """One plan for each situation."""
+    vms = case.settings.held_vms
+    section = f"Plans under promises, {vms:,} VMs and 200 pods that wait, in CPU time"
+    found = []
+    for situation in SITUATIONS:
+        here = situation.scaled(vms)
+        case.say(f"under promises: {here.told}")
+        snapshot = world(here, vms)
+        seconds = []
+        for _ in range(case.settings.repeats):
+            began = time.process_time()
+            made = plan(snapshot, NOW)
+            seconds.append(time.process_time() - began)
+        kept = "broken" if made.survival else "kept"
+        beside = f"{len(made.moves)} moves, {len(made.unplaced)} unplaced, {kept}"
+        found.append(
+            Row(section, here.told, median(seconds), "s", beside=beside, samples=tuple(seconds))
+        )
+    return found
 
 
 def pool(survive: int, full: int) -> Pool:
@@ -105,7 +143,7 @@ def shape(number: int, app: str, cpu: int, memory: int, spread: bool) -> PodShap
     )
 
 
-def world(case: Case, vms: int = 2000) -> Snapshot:
+def world(case: Situation, vms: int) -> Snapshot:
     """VMs filled to their line, or to a little under it with room in one of twenty."""
     survive, restarts, workloads, full, hosts = case
     dice = random.Random(1)
@@ -223,29 +261,3 @@ def _workload(number: int, kind: PodShape) -> Workload:
             cpu=load, memory=memory, at=NOW, peak_cpu=load, peak_memory=memory, window_full=True
         ),
     )
-
-
-def main() -> None:
-    """Prints one line for each case."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vms", type=int, default=2000)
-    parser.add_argument("--case", nargs=5, type=int, metavar=Case._fields)
-    given = parser.parse_args()
-    for case in [Case(*given.case)] if given.case else CASES:
-        snapshot = world(case, given.vms)
-        began = time.perf_counter()
-        found = plan(snapshot, NOW)
-        seconds = time.perf_counter() - began
-        print(
-            f"survive.hosts {case.survive} of {case.hosts}, "
-            f"{'restarts VMs' if case.restarts else 'restarts none':13}, "
-            f"{case.workloads:3} workloads, {len(snapshot.pods):,} pods, "
-            f"{'full' if case.full else 'room'}: {seconds:6.2f} s; "
-            f"{len(found.moves)} moves, {len(found.unplaced)} unplaced, "
-            f"{'kept' if not found.survival else 'broken'}",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()
