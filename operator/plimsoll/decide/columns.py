@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 
 ABSENT: Final = 0
 """Code of VMs that have no value in a column of values."""
+_NARROW: Final = 127
+"""The largest code that goes into a byte."""
+_COMPARED: Final = 4
+"""Up to so many codes of a table are compared one by one."""
 NO_LIMIT: Final = 2**62
 UNLIMITED_PREFIX: Final = "attachable-volumes-"
 """A node that does not name such a resource has no limit of it (nodevolumelimits)."""
@@ -38,6 +42,8 @@ class Values:
         self._codes: dict[Hashable, int] = {}
         self._all: Ints = np.zeros(columns.capacity, np.int64)
         self.codes: Ints = self._all[:0]
+        self._narrow = np.zeros(columns.capacity, np.int8)
+        """As ``_all`` while there are few codes: a byte is compared faster than looked up."""
         self._tables: dict[Hashable, tuple[int, Bools]] = {}
         self.unique = True
         """No two VMs that are there have the same value, as with host names."""
@@ -65,14 +71,17 @@ class Values:
         count = self._columns.count
         if len(self._all) < count:
             self._all = _grown(self._all, self._columns.capacity)
+            self._narrow = _grown(self._narrow, self._columns.capacity)
         for slot in range(len(self.codes), count):
             value = self._get(slot)
             if value is None:
-                self._all[slot] = ABSENT
+                self._all[slot] = self._narrow[slot] = ABSENT
                 self.full = False
                 continue
             known = len(self.values)
             self._all[slot] = code = self.code(value)
+            if code <= _NARROW:
+                self._narrow[slot] = code
             if self.unique:
                 self._note(code, slot, code < known)
         self.codes = self._all[:count]
@@ -90,6 +99,18 @@ class Values:
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on; values once seen keep their codes."""
         self.codes = self._all[:count]
+
+    def select(self, table: Bools) -> Bools:
+        """By slot: what a table by code says of the VM's value."""
+        if self.size <= _NARROW:
+            codes = table.nonzero()[0].tolist()
+            if 0 < len(codes) <= _COMPARED:
+                narrow = self._narrow[: len(self.codes)]
+                mask: Bools = narrow == codes[0]
+                for code in codes[1:]:
+                    mask |= narrow == code
+                return mask
+        return table.take(self.codes)
 
     def where(self, key: Hashable, test: Callable[[Any], bool], since: int = 0) -> Bools:
         """VMs from slot ``since`` on whose value passes a test (None: it has no value).

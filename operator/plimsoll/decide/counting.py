@@ -39,10 +39,14 @@ class Counter:
         self.counts[code] += number
         self.total += number
         if self._none is not None:
-            if self.column.unique and slot < len(self._none):
-                self._none[slot] = self.counts.item(code) == 0
-            else:
+            none = self.counts.item(code) == 0
+            if slot >= len(self._none):
                 self._none = None
+            elif self._none.item(slot) != none:
+                if self.column.unique:
+                    self._none[slot] = none
+                else:
+                    self._none = None
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on."""
@@ -183,7 +187,7 @@ class Spread(Counter):
             if own > self.max_skew:
                 table[:] = False
             table[ABSENT] = False
-            mask = self._allowed[own] = table.take(self.column.codes)
+            mask = self._allowed[own] = self.column.select(table)
         return mask
 
     def allowed_new(self, labels: Mapping[str, str], own: int) -> bool:
@@ -208,7 +212,7 @@ class Spread(Counter):
             size = self.column.size
             table = self.counts[:size] == self.max_skew + least
             table &= self.carriers.counts[:size] > 0
-            self._broken = table.take(self.column.codes)
+            self._broken = self.column.select(table)
             self._broken &= self.eligible()
         return self._broken
 

@@ -23,12 +23,11 @@ from typing import Final
 import numpy as np
 
 from plimsoll.decide.classes import PodClass
-from plimsoll.decide.columns import Floats, Ints
+from plimsoll.decide.columns import Bools, Floats, Ints
 from plimsoll.decide.filters import Filters, resources_reason
 from plimsoll.decide.fleet import Bin, Fleet
+from plimsoll.decide.ranking import NO, Ranking
 
-NO: Final = -1e300
-"""Score of a VM that does not take the pod."""
 _REDO: Final = 48
 """Above so many changed VMs all are worked out anew, which is cheaper then."""
 
@@ -57,25 +56,19 @@ class Fit:
         self._filters = filters
         self._kind = kind
         self._changes = Changes(fleet)
-        self._all: Floats = np.zeros(0, np.float64)
+        self._ranking = Ranking()
         self._cpu = kind.cpu / 1000
         self._memory = kind.memory / fleet.memory_per_cpu
 
     def scores(self) -> Floats:
         """By slot; larger is better, ``NO`` where the pod does not go by size and node rules."""
-        changed, count = self._changes.take(), self._fleet.columns.count
-        if changed is None:
-            self._all = np.full(max(64, 2 * count), NO)
-            self._all[:count] = self._work_out()
-        elif changed:
-            if len(self._all) < count:
-                more = np.full(2 * count, NO)
-                more[: len(self._all)] = self._all
-                self._all = more
-            admitted = self._kind.rules.nodes.admitted()
-            for slot in changed:
-                self._all[slot] = self._score(slot) if admitted[slot] else NO
-        return self._all[:count]
+        self._catch_up()
+        return self._ranking.scores(self._fleet.columns.count)
+
+    def best(self, allowed: Bools | None) -> int | None:
+        """The slot of the best VM that is allowed; None: there is none."""
+        self._catch_up()
+        return self._ranking.best(self._fleet.columns.count, allowed)
 
     def after_growth(self, slots: Ints) -> Floats:
         """Scores of VMs that grow for the pod: where most is left already, the least is added
@@ -95,6 +88,15 @@ class Fit:
         memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
         uneven, left = cpu - memory, max(cpu + memory, 0.0)
         return abs(uneven) - abs(uneven - (self._cpu - self._memory)) + left / (1 + left)
+
+    def _catch_up(self) -> None:
+        changed = self._changes.take()
+        if changed is None:
+            self._ranking.reset(self._work_out())
+        elif changed:
+            admitted = self._kind.rules.nodes.admitted()
+            for slot in changed:
+                self._ranking.set(slot, self._score(slot) if admitted[slot] else NO)
 
     def _work_out(self) -> Floats:
         columns = self._fleet.columns

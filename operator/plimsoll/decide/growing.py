@@ -6,13 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from plimsoll.decide import cost, fitting, guards, survival, wording
+from plimsoll.decide import cost, guards, survival, wording
 from plimsoll.decide.classes import PodClass
 from plimsoll.decide.columns import NO_LIMIT, Bools, Floats, Ints
 from plimsoll.decide.filters import extended_fit
 from plimsoll.decide.fitting import Changes, Fit
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.plan import Reason, Refusal, Size
+from plimsoll.decide.ranking import NO, Ranking
 from plimsoll.world.snapshot import Resources
 
 TOLD: Final = 4
@@ -32,7 +33,7 @@ class Growth:
         self._kind = kind
         self._fit = fit
         self._changes = Changes(fleet)
-        self._score: Floats = np.zeros(0, np.float64)
+        self._ranking = Ranking()
         self._price: Ints = np.zeros(0, np.int64)
         self._cpu: Ints = np.zeros(0, np.int64)
         self._memory: Ints = np.zeros(0, np.int64)
@@ -40,21 +41,15 @@ class Growth:
     def scores(self) -> Floats:
         """By slot, larger is better: cheapest, then a VM to be launched anyway, then best fit.
 
-        ``fitting.NO`` where it cannot grow so far.
+        ``NO`` where it cannot grow so far.
         """
-        changed, count = self._changes.take(), self._fleet.columns.count
-        if changed is None:
-            self._work_out()
-        elif changed:
-            if len(self._price) < count:
-                more = np.zeros(count, np.int64)
-                self._score = np.concatenate([self._score, np.full(count, fitting.NO)])
-                self._price, self._cpu, self._memory = (
-                    np.concatenate([a, more]) for a in (self._price, self._cpu, self._memory)
-                )
-            for slot in changed:
-                self._work_out_one(slot)
-        return self._score[:count]
+        self._catch_up()
+        return self._ranking.scores(self._fleet.columns.count)
+
+    def best(self, allowed: Bools | None) -> int | None:
+        """The slot of the best VM that is allowed; None: there is none."""
+        self._catch_up()
+        return self._ranking.best(self._fleet.columns.count, allowed)
 
     def prices(self) -> Ints:
         """By slot, where it can grow so far (after ``scores``)."""
@@ -72,19 +67,33 @@ class Growth:
             cpu=target.cpu + int(self._cpu[slot]), memory=target.memory + int(self._memory[slot])
         )
 
+    def _catch_up(self) -> None:
+        changed, count = self._changes.take(), self._fleet.columns.count
+        if changed is None:
+            self._work_out()
+        elif changed:
+            if len(self._price) < count:
+                more = np.zeros(count, np.int64)
+                self._price, self._cpu, self._memory = (
+                    np.concatenate([a, more]) for a in (self._price, self._cpu, self._memory)
+                )
+            for slot in changed:
+                self._work_out_one(slot)
+
     def _work_out(self) -> None:
         fleet, kind, columns = self._fleet, self._kind, self._fleet.columns
         mask = kind.rules.nodes.admitted() & self._growing.may_grow()
         length = max(64, 2 * columns.count)
-        self._score = np.full(length, fitting.NO)
+        scores = np.full(columns.count, NO)
         self._price, self._cpu, self._memory = (np.zeros(length, np.int64) for _ in range(3))
         for name in fleet.pools:
             code = fleet.pool_of.known(name)
             slots = np.flatnonzero(mask & (fleet.pool_of.codes == code)) if code else ()
             if len(slots):
-                self._work_out_pool(name, np.asarray(slots))
+                scores[slots] = self._work_out_pool(name, np.asarray(slots))
+        self._ranking.reset(scores)
 
-    def _work_out_pool(self, name: str, slots: Ints) -> None:
+    def _work_out_pool(self, name: str, slots: Ints) -> Floats:
         fleet, kind, columns = self._fleet, self._kind, self._fleet.columns
         spec, new = fleet.pools[name].spec, columns.is_new[slots]
         cpu, memory = fleet.sizes[name].smallest_all(
@@ -103,33 +112,35 @@ class Growth:
         good &= (more_memory == 0) | may_memory[slots]
         price = cost.of_sizes(spec, cpu, memory) - cost.of_sizes(spec, cpu_now, memory_now)
         score = 2 * new - 4 * price + _squashed(self._fit.after_growth(slots))
-        self._score[slots] = np.where(good, score, fitting.NO)
         self._price[slots] = price
         self._cpu[slots], self._memory[slots] = more_cpu, more_memory
+        return np.where(good, score, NO)
 
     def _work_out_one(self, slot: int) -> None:
         """As ``_work_out``, of one VM."""
+        self._ranking.set(slot, self._score(slot))
+
+    def _score(self, slot: int) -> float:
         fleet, kind = self._fleet, self._kind
         target = fleet.by_slot[slot]
-        self._score[slot] = fitting.NO
         if not (self._growing.may_grow()[slot] and kind.rules.nodes.admitted()[slot]):
-            return
+            return NO
         size = growth_needed(fleet, target, kind.shape.requests)
         if size is None or target.pool is None:
-            return
+            return NO
         cpu, memory = size.cpu - target.cpu, size.memory - target.memory
         may_cpu, may_memory = self._growing.may_add()
         if (cpu and not may_cpu[slot]) or (memory and not may_memory[slot]):
-            return
+            return NO
         spec = target.pool.spec
         price = cost.rounded(spec, size.cpu, size.memory) - cost.rounded(
             spec, target.cpu, target.memory
         )
+        self._price[slot], self._cpu[slot], self._memory[slot] = price, cpu, memory
         after = self._fit.after_growth_of(target)
         # Prices are whole, so that less than 1 apart is less than any price.
         score = after / (1 + abs(after)) - 4 * price
-        self._score[slot] = score + 2 if target.new else score
-        self._price[slot], self._cpu[slot], self._memory[slot] = price, cpu, memory
+        return score + 2 if target.new else score
 
 
 class Growing:
@@ -158,27 +169,30 @@ class Growing:
         self._look()
         return self._may_cpu, self._may_memory
 
-    def with_host_room(self, growth: Growth, scores: Floats) -> Floats:
-        """Scores by slot, ``NO`` also where the host has no room for the growth."""
+    def has_host_room(self, target: Bin, size: Size) -> bool:
+        """Whether the VM's host has room for it at this size."""
+        room = self._fleet.room(target.hypervisor, target.host)
+        if room.cpu_free is None:
+            return True
+        # A VM takes at least nothing, also from a host that is overfull.
+        return size.cpu - target.cpu <= max(0, room.cpu_free) and (
+            size.memory - target.memory <= max(0, room.memory_free or 0)
+        )
+
+    def with_host_room(self, growth: Growth, allowed: Bools | None) -> Bools:
+        """Those of the VMs that are allowed whose host has room for the growth, by slot."""
         fleet = self._fleet
-        if not fleet.rooms:
-            return scores
-        slots = np.flatnonzero(scores > fitting.NO)
         cpu, memory = growth.more()
-        codes = fleet.hosts.codes[slots]
+        codes = fleet.hosts.codes
         free_cpu = np.full(fleet.hosts.size, NO_LIMIT, np.int64)
         free_memory = np.full(fleet.hosts.size, NO_LIMIT, np.int64)
-        for code in np.unique(codes).tolist():
-            room = fleet.room(*fleet.hosts.values[code])
+        for code, host in enumerate(fleet.hosts.values[1:], start=1):
+            room = fleet.room(*host)
             if room.cpu_free is not None:
-                # A VM takes at least nothing, also from a host that is overfull.
                 free_cpu[code] = max(0, room.cpu_free)
                 free_memory[code] = max(0, room.memory_free or 0)
-        full = (cpu[slots] > free_cpu[codes]) | (memory[slots] > free_memory[codes])
-        if full.any():
-            scores = scores.copy()
-            scores[slots[full]] = fitting.NO
-        return scores
+        mask: Bools = (cpu <= free_cpu[codes]) & (memory <= free_memory[codes])
+        return mask if allowed is None else mask & allowed
 
     def size_for(self, target: Bin, more: Resources, extra_pods: int) -> Refusal | Size:
         """The size at which a VM takes so much more, but for the survival promise."""

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plimsoll.decide import cost, fitting, growing, guards, launching, wording
+from plimsoll.decide import cost, fitting, growing, guards, launching, ranking, wording
 from plimsoll.decide.classes import PodClass, Rules
-from plimsoll.decide.columns import ABSENT, Bools, Floats, Ints
+from plimsoll.decide.columns import ABSENT, Bools
 from plimsoll.decide.filters import Filters
 from plimsoll.decide.fitting import Fit
 from plimsoll.decide.fleet import IN_FLIGHT, Bin, Fleet
@@ -223,8 +223,8 @@ class Placer:
         """Whether some other VM takes one more such pod, as it is or grown."""
         search = self._search(kind, None, None)
         ground = self._ground(search)
-        able = self._fit(kind).scores() > fitting.NO
-        able |= self._growth(kind).scores() > fitting.NO
+        able = self._fit(kind).scores() > ranking.NO
+        able |= self._growth(kind).scores() > ranking.NO
         if ground.allowed is not None:
             able &= ground.allowed
         able[besides.slot] = False
@@ -403,7 +403,7 @@ class Placer:
             return [target]
         kind, allowed = search.kind, ground.allowed
         scores = self._fit(kind).scores()
-        good = scores > fitting.NO
+        good = scores > ranking.NO
         slots = np.flatnonzero(good if allowed is None else good & allowed)
         if not len(slots):
             return []
@@ -425,23 +425,31 @@ class Placer:
         One that runs takes it even if others are uneven then: the scheduler would put it
         there, and room that is there costs nothing.
         """
-        if not ground.steps:
-            return None
-        scores = self._fit(search.kind).scores()
-        if not len(scores):
-            return None
-        for number, allowed in enumerate(ground.steps):
-            masked = scores if allowed is None else np.where(allowed, scores, fitting.NO)
+        fit = self._fit(search.kind)
+        for number, step in enumerate(ground.steps):
+            allowed = step
             if number:
-                masked = np.where(self.fleet.columns.is_new, fitting.NO, masked)
-            if search.prefer is not None:
-                masked = _with_least(search.prefer.over(self.fleet.columns), masked)
-            if search.wishes is not None:
-                masked = _with_least(-search.wishes.over(), masked)
-            best = int(masked.argmax())
-            if masked[best] > fitting.NO:
+                there = ~self.fleet.columns.is_new
+                allowed = there if step is None else step & there
+            best = self._best(search, fit, allowed)
+            if best is not None:
                 return self.fleet.by_slot[best]
         return None
+
+    def _best(self, search: _Search, ranked: Fit | Growth, allowed: Bools | None) -> int | None:
+        """Preferred, then cheapest to grow, then wished most, then by the score; a slot."""
+        if search.prefer is None and search.wishes is None:
+            return ranked.best(allowed)
+        mask = ranked.scores() > ranking.NO
+        if allowed is not None:
+            mask &= allowed
+        ranks = [search.prefer.over(self.fleet.columns)] if search.prefer is not None else []
+        if search.wishes is not None:
+            ranks += [ranked.prices()] if isinstance(ranked, Growth) else []
+            ranks.append(-search.wishes.over())
+        for rank in ranks if mask.any() else ():
+            mask &= rank == rank[mask].min()
+        return ranked.best(mask)
 
     def _fit(self, kind: PodClass) -> Fit:
         fit = self._fits.get(kind.size_key)
@@ -455,19 +463,20 @@ class Placer:
         self, keys: Sequence[str], search: _Search, ground: _Ground
     ) -> list[Bin | Failure]:
         refused: list[Refusal] = []
-        for allowed in ground.steps:
-            growth = self._growth(search.kind)
-            scores = growth.scores()
-            able = scores if allowed is None else np.where(allowed, scores, fitting.NO)
-            able = self.growing.with_host_room(growth, able)
-            while (best := self._best_growth(search, growth, able)) is not None:
-                target = self.fleet.by_slot[best]
-                checked = self.growing.survivable(target, growth.size(best))
+        for step in ground.steps:
+            growth, allowed = self._growth(search.kind), step
+            while (best := self._best(search, growth, allowed)) is not None:
+                target, size = self.fleet.by_slot[best], growth.size(best)
+                if not self.growing.has_host_room(target, size):
+                    allowed = self.growing.with_host_room(growth, allowed)
+                    continue
+                checked = self.growing.survivable(target, size)
                 if isinstance(checked, Size):
                     return self._grow_for(keys, search, target, checked)
                 refused.append(checked)
-                able = able.copy()
-                able[best] = fitting.NO
+                others = np.ones(self.fleet.columns.count, np.bool_)
+                others[best] = False
+                allowed = others if allowed is None else allowed & others
         if search.rejected is None:
             search.rejected = () if search.why else self._not_grown(search, ground.allowed, refused)
         return []
@@ -478,21 +487,6 @@ class Placer:
             fit = self._fit(kind)
             growth = self._growths[kind.size_key] = Growth(self.fleet, self.growing, kind, fit)
         return growth
-
-    def _best_growth(self, search: _Search, growth: Growth, scores: Floats) -> int | None:
-        """Preferred, then cheapest, then wished most, then by the score.
-
-        By slot; None: there is none.
-        """
-        if not len(scores):
-            return None
-        if search.prefer is not None:
-            scores = _with_least(search.prefer.over(self.fleet.columns), scores)
-        if search.wishes is not None:
-            scores = _with_least(growth.prices(), scores)
-            scores = _with_least(-search.wishes.over(), scores)
-        best = int(scores.argmax())
-        return best if scores[best] > fitting.NO else None
 
     def _not_grown(
         self, search: _Search, allowed: Bools | None, refused: list[Refusal]
@@ -721,14 +715,6 @@ _WISHED = 1 << 40
 
 _NEVER = frozenset({Reason.TAINTS, Reason.NODE_SELECTOR, Reason.RUNTIME_CLASS})
 """Reasons for which a pool is not meant for a pod, so that another pool's lack says more."""
-
-
-def _with_least(ranks: Ints, scores: Floats) -> Floats:
-    """Scores of those VMs only, of all that have one, whose rank is the least."""
-    able = scores > fitting.NO
-    if not able.any():
-        return scores
-    return np.where(able & (ranks == ranks[able].min()), scores, fitting.NO)
 
 
 def _main_reason(
