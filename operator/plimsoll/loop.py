@@ -12,6 +12,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from plimsoll.act.carry_out import CarryOut
@@ -21,6 +22,7 @@ from plimsoll.act.outcome import Outcome, Result
 from plimsoll.act.report import Reporter
 from plimsoll.act.status import Turn
 from plimsoll.act.workloads import Upkeep
+from plimsoll.batching import Batch, concerns_plan
 from plimsoll.decide.plan import Lever, Plan
 from plimsoll.decide.replan import Replanner
 from plimsoll.events import EventReason, Recorder
@@ -31,9 +33,9 @@ from plimsoll.observe.circles import Circles
 from plimsoll.observe.conflicts import Conflicts
 from plimsoll.observe.evictions import Evictions
 from plimsoll.observe.newcomers import Newcomers
-from plimsoll.resources import CONTAINERWORKLOADS, VMPOOLS, Resource
+from plimsoll.resources import Resource
 from plimsoll.settings import Settings
-from plimsoll.telemetry import Telemetry
+from plimsoll.telemetry import Stage, Telemetry
 from plimsoll.world.assemble import Assembler
 from plimsoll.world.metrics import Metrics
 from plimsoll.world.objects import Objects, Observations
@@ -45,8 +47,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT: Final = 30.0
 """A turn is made at least this often, in seconds: what no event tells is found then."""
-DEBOUNCE_MOST: Final = 0.5
-"""Seconds that a change waits for others at most."""
 PLANNING_MOST: Final = 5.0
 """Seconds after which the search for VMs to retire ends with what it found."""
 _RETRY_FIRST: Final = 1.0
@@ -124,45 +124,52 @@ class PlanningLoop:
             return _RETRY_FIRST
         await self._see(())
         now = self._clock()
-        objects = self._world.objects()
-        kept_up = await self._upkeep.run(objects, now)
-        if kept_up:
-            await self._see(kept_up)
+        stage = self._telemetry.stage
+        with stage(Stage.UPKEEP):
             objects = self._world.objects()
-        observations = self._observe(objects, now)
+            kept_up = await self._upkeep.run(objects, now)
+            if kept_up:
+                await self._see(kept_up)
+                objects = self._world.objects()
+            observations = self._observe(objects, now)
         begin = time.perf_counter()
-        # Pure and possibly long: in a thread of its own, so that the rest keeps answering.
-        snapshot, decided = await asyncio.to_thread(
-            _decide,
-            self._assembler,
-            self._replanner,
-            objects,
-            observations,
-            self._nominations,
-            now,
-        )
+        with stage(Stage.DECIDE):
+            # Pure and possibly long: in a thread of its own, so that the rest keeps answering.
+            snapshot, decided = await asyncio.to_thread(
+                _decide,
+                self._assembler,
+                self._replanner,
+                objects,
+                observations,
+                self._nominations,
+                now,
+            )
         self._telemetry.planned(snapshot, decided, time.perf_counter() - begin)
         decided, circling = self._evictions.hold(decided, snapshot, now)
-        results = await CarryOut(self._kube, objects, snapshot).run(decided)
-        nominated = await self._nominations.tell(self._kube, decided, objects)
+        with stage(Stage.ACT):
+            results = await CarryOut(self._kube, objects, snapshot).run(decided)
+        with stage(Stage.NOMINATE):
+            nominated = await self._nominations.tell(self._kube, decided, objects)
         self._learn(results, objects, now)
         done = [result.move for result in results if result.outcome is Outcome.DONE]
         self._evictions.made(done, snapshot, now)
         self._telemetry.carried_out(results)
-        await self._reporter.report(
-            Turn(
-                objects=objects,
-                snapshot=snapshot,
-                plan=decided,
-                now=now,
-                decisions=by_object(results, snapshot, now),
-                problems=self._problems(now),
-                circling=circling,
-            ),
-            results,
-        )
+        with stage(Stage.REPORT):
+            await self._reporter.report(
+                Turn(
+                    objects=objects,
+                    snapshot=snapshot,
+                    plan=decided,
+                    now=now,
+                    decisions=by_object(results, snapshot, now),
+                    problems=self._problems(now),
+                    circling=circling,
+                ),
+                results,
+            )
         written = [result.written for result in results if result.written is not None]
-        await self._see([*written, *nominated])
+        with stage(Stage.SEE):
+            await self._see([*written, *nominated])
         return self._due(decided, results)
 
     def _may_decide(self) -> bool:
@@ -236,26 +243,25 @@ class PlanningLoop:
         return self._retry
 
     async def _rest(self, seconds: float, turn_took: float) -> None:
+        """Returns when the next turn is due: after so many seconds, or for what has changed."""
+        batch = Batch(self._settings.debounce, time.monotonic(), turn_took)
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
             return
-        # More changes are gathered for as long as a turn takes, so that a busy cluster does
-        # not keep the operator deciding without a pause.
-        await asyncio.sleep(min(DEBOUNCE_MOST, max(self._settings.debounce, turn_took)))
+        with self._telemetry.stage(Stage.GATHER):
+            batch.add(time.monotonic())
+            while (left := batch.due() - time.monotonic()) > 0:
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._woken.wait()
+                    batch.add(time.monotonic())
 
     def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
-        if resource in (VMPOOLS, CONTAINERWORKLOADS) and old is not None and new is not None:
-            # Our own status writes ask for no turn.
-            before, after = old.metadata, new.metadata
-            if (before.generation, before.deletion_timestamp, before.annotations) == (
-                after.generation,
-                after.deletion_timestamp,
-                after.annotations,
-            ):
-                return
-        self.wake()
+        if concerns_plan(resource, old, new):
+            self.wake()
 
 
 def _decide(

@@ -31,7 +31,7 @@ class Settings:
     http_port: int = 8080
     """Where /healthz, /readyz and /metrics are served; 0 takes any free port."""
     debounce: float = 0.2
-    """After a change, how long to wait for more before deciding; at most 0.5."""
+    """How long a change waits at most until no more come, before deciding; at most 0.5."""
     metrics_interval: float = 10.0
     """How often the metrics API is asked."""
     conflict_retry: float = 30.0

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from plimsoll.act.outcome import Outcome, Result
 from plimsoll.decide.plan import Plan
 from plimsoll.world.snapshot import Snapshot
+
+
+class Stage(StrEnum):
+    """Stages of a turn of the planning loop, in their order; the first is the wait before it."""
+
+    GATHER = "Gather"
+    UPKEEP = "Upkeep"
+    DECIDE = "Decide"
+    ACT = "Act"
+    NOMINATE = "Nominate"
+    REPORT = "Report"
+    SEE = "See"
 
 
 class Telemetry:
@@ -25,6 +39,13 @@ class Telemetry:
             "plimsoll_plan_seconds",
             "Time to assemble the snapshot and decide.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "plimsoll_turn_stage_seconds",
+            "Time that the stages of a turn of the planning loop take.",
+            ["stage"],
+            buckets=(0.005, 0.025, 0.1, 0.25, 1, 5),
             registry=self.registry,
         )
         self.moves = Counter(
@@ -63,6 +84,10 @@ class Telemetry:
     def watch(self, resource: str, silence: Callable[[], float]) -> None:
         """Shows for how long a watch has brought nothing; asked for when metrics are read."""
         self.watch_silence.labels(resource).set_function(silence)
+
+    def stage(self, stage: Stage) -> AbstractContextManager[object]:
+        """Measures what is done within."""
+        return self.stage_seconds.labels(stage.value).time()
 
     def planned(self, snapshot: Snapshot, plan: Plan, seconds: float) -> None:
         """Counts one decision."""

@@ -100,11 +100,19 @@ class Ledger:
             return self._counts[pool]
 
     async def _read(self, name: str) -> PoolCount:
-        try:
-            pool = VMPool.model_validate(await self._kube.get(VMPOOLS, name))
-        except NotFound:
+        # Side by side: a launch waits for them.
+        found, vms = await asyncio.gather(
+            self._kube.get(VMPOOLS, name),
+            self._kube.list_all(VMNODES, label_selector=f"{labels.POOL}={name}"),
+            return_exceptions=True,
+        )
+        if isinstance(found, NotFound):
             raise Refused(Reason.POOL_PROBLEM, f"VMPool {name} does not exist any more") from None
-        vms = await self._kube.list_all(VMNODES, label_selector=f"{labels.POOL}={name}")
+        if isinstance(found, BaseException):
+            raise found
+        if isinstance(vms, BaseException):
+            raise vms
+        pool = VMPool.model_validate(found)
         leaving = sum(map(is_leaving, vms))
         return PoolCount(pool, len(vms) - leaving, leaving)
 

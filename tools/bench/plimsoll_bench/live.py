@@ -21,7 +21,7 @@ from plimsoll.resources import NODES, PODS, VMNODES
 from plimsoll.world import wire
 from plimsoll.world.reflector import Reflector
 from plimsoll_bench.case import Case
-from plimsoll_bench.live_site import LiveSite
+from plimsoll_bench.live_site import LiveSite, Spent
 from plimsoll_bench.objects import GIB, MIB, Json, pod
 from plimsoll_bench.table import Row, at_most, judged, median, percentile
 
@@ -90,13 +90,16 @@ class _Live:
             await self._fill_vms()
             starting.cancel()
             before = self._site.operator_memory()
+            stages = await asyncio.to_thread(self._site.operator_stages)
             samples = [
                 await self._sample(number) for number in range(self._case.settings.live_pods)
             ]
+            stages = _since(stages, await asyncio.to_thread(self._site.operator_stages))
             idle_share = await self._idle()
             for task in watching:
                 task.cancel()
-            return self._result(samples, idle_share, launching, before)
+            result = self._result(samples, idle_share, launching, before)
+            return result + _stage_rows(result[0].section, stages)
 
     async def _launch_vms(self) -> None:
         await self._kube.create(_namespace(_NEW))
@@ -251,6 +254,28 @@ class _Live:
                 beside=f"{launching:.0f} s in all, by simulated hosts that boot a VM in 0.2 s",
             ),
         ]
+
+
+def _since(before: dict[str, Spent], now: dict[str, Spent]) -> dict[str, Spent]:
+    return {
+        stage: Spent(spent.seconds - was.seconds, spent.times - was.times)
+        for stage, spent in now.items()
+        for was in [before.get(stage, Spent())]
+    }
+
+
+def _stage_rows(section: str, stages: dict[str, Spent]) -> list[Row]:
+    return [
+        Row(
+            section,
+            f"stage {stage} of a turn, mean",
+            spent.seconds / spent.times * 1000,
+            "ms",
+            beside=f"{spent.times:.0f} times while the pods came",
+        )
+        for stage, spent in stages.items()
+        if spent.times
+    ]
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:

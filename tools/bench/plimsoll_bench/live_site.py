@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from plimsoll_testenv import ControlPlane
 from plimsoll_testenv.processes import Processes
@@ -17,13 +21,20 @@ NODE_GRACE_SECONDS: Final = 200.0
 """Nodes renew their lease four times in it: a thousand of them are load enough."""
 _MANIFESTS: Final = ("namespace", "rbac", "simulator-rbac")
 _OPERATOR: Final = "operator"
+_ADDRESS: Final = "127.0.0.1"
 _SETTINGS: Final = {
-    "PLIMSOLL_HTTP_HOST": "127.0.0.1",
-    "PLIMSOLL_HTTP_PORT": "0",
+    "PLIMSOLL_HTTP_HOST": _ADDRESS,
     "PLIMSOLL_LOG_FORMAT": "text",
     "PLIMSOLL_LOG_LEVEL": "INFO",
 }
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Spent(NamedTuple):
+    """What a stage of the operator's turns took so far."""
+
+    seconds: float = 0.0
+    times: float = 0.0
 
 
 class LiveSite:
@@ -33,6 +44,7 @@ class LiveSite:
         self.control_plane = control_plane
         self._processes = Processes("plimsoll-bench-")
         self._pid = 0
+        self._port = 0
 
     @classmethod
     def open(cls) -> Self:
@@ -57,7 +69,9 @@ class LiveSite:
             kubectl("apply", "-f", str(ROOT / f"manifests/{name}.yaml"))
         # No metrics: nothing here is scaled by load.
         self._start("data-centre", ["simulate", "--no-metrics"], "plimsoll-simulator", {})
-        self._pid = self._start(_OPERATOR, ["run"], "plimsoll", _SETTINGS)
+        self._port = _free_port()
+        settings = {**_SETTINGS, "PLIMSOLL_HTTP_PORT": str(self._port)}
+        self._pid = self._start(_OPERATOR, ["run"], "plimsoll", settings)
 
     def _start(self, name: str, command: list[str], account: str, env: dict[str, str]) -> int:
         """Starts a command with the rights of its own account, as in a pod, and no more."""
@@ -94,6 +108,22 @@ class LiveSite:
                 return int(value.split()[0]) * 1024
         raise ValueError(f"/proc tells no {what}")
 
+    def operator_stages(self) -> dict[str, Spent]:
+        """By stage: what the turns of the operator's planning loop took so far."""
+        with urlopen(f"http://{_ADDRESS}:{self._port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found: dict[str, Spent] = {}
+        for family in text_string_to_metric_families(text):
+            if family.name != "plimsoll_turn_stage_seconds":
+                continue
+            for sample in family.samples:
+                stage = sample.labels["stage"]
+                if sample.name.endswith("_sum"):
+                    found[stage] = found.get(stage, Spent())._replace(seconds=sample.value)
+                elif sample.name.endswith("_count"):
+                    found[stage] = found.get(stage, Spent())._replace(times=sample.value)
+        return found
+
     def close(self) -> None:
         """Ends everything that was started here."""
         try:
@@ -111,3 +141,9 @@ class LiveSite:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _free_port() -> int:
+    with socket.create_server((_ADDRESS, 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
