@@ -226,6 +226,15 @@ def test_growth_that_would_leave_no_room_to_restart_after_a_host_loss_is_refused
     assert any(r.guard is Reason.SURVIVAL for r in found.refusals)
 
 
+def test_a_vm_does_not_get_the_name_of_a_node_that_is_gone_but_still_has_pods() -> None:
+    stranded = w.pod("stranded", w.shape(500, 512), "web-1")
+    waiting = w.pod("waiting", w.shape(500, 512))
+    world = Snapshot(hypervisors=(ONE_HOST,), pools=(w.pool(),), pods=(stranded, waiting))
+    assert w.kinds(plan(world, w.NOW)) == ["Launch vm/web-2"]
+    world = w.replace(world, pods=(waiting,))
+    assert w.kinds(plan(world, w.NOW)) == ["Launch vm/web-1"]
+
+
 # Selectors, taints, spread
 
 

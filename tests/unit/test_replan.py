@@ -51,12 +51,15 @@ def world() -> Snapshot:
 def changed(before: Snapshot, chance: random.Random) -> Snapshot:
     """The same with a pod more, fewer or other, or with a VM in another state."""
     pods = list(before.pods)
-    what = chance.choice(["come", "come", "come", "go", "terminate", "cordon", "nothing"])
+    what = chance.choice(["come"] * 3 + ["go", "strand", "terminate", "cordon", "nothing"])
     if what == "come":
         pods += [
             w.pod(f"p{chance.random():.9f}-{number}", chance.choice(KINDS))
             for number in range(chance.randint(1, 4))
         ]
+    elif what == "strand":
+        # Bound to a node that is perhaps gone.
+        pods.append(w.pod(f"p{chance.random():.9f}", KINDS[0], f"web-{chance.randint(1, 4)}"))
     elif what == "go" and pods:
         pods.remove(chance.choice(pods))
     elif what == "terminate" and pods:

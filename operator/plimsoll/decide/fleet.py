@@ -228,25 +228,25 @@ class Fleet:
             lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
         )
         self.topology = Topology(snapshot.namespaces, self.columns)
+        self.names = {vm.name for vm in snapshot.vms}
+        """Of all VMs, those to be launched and those to be retired included."""
+        self.pods: dict[str, Pod] = {}
+        """The snapshot's pods, wherever they are."""
+        self.unbound: dict[str, Pod] = {}
+        """Those that have no node yet."""
+        self.absent: Counter[str] = Counter()
+        """Number of those whose node is not there, by its name."""
+        self.priorities: Counter[int] = Counter()
+        """Number of those that have a node, DaemonSet pods left out, by priority."""
         self.requested = Requested()
         """What all pods of the snapshot ask for."""
         for pod in snapshot.pods:
-            self.requested.add(pod, 1)
+            self._enrol(pod)
         self.memory_per_cpu = self.requested.memory_per_cpu
         """Bytes for each CPU that its pods ask for, roughly; never 0."""
         self.ports = Ports()
         self.classes = Classes(self)
         self.bins: dict[str, Bin] = {}
-        self.names = {vm.name for vm in snapshot.vms}
-        """Of all VMs, those to be launched and those to be retired included."""
-        self.pods = {pod.key: pod for pod in snapshot.pods}
-        """The snapshot's pods, wherever they are."""
-        self.unbound = {pod.key: pod for pod in snapshot.pods if pod.node is None}
-        """Those that have no node yet."""
-        self.priorities = Counter(
-            pod.shape.priority for pod in snapshot.pods if pod.node is not None and not pod.daemon
-        )
-        """Number of those that have one, DaemonSet pods left out, by priority."""
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
         self._endless = HostRoom(None, None, None)
@@ -393,14 +393,8 @@ class Fleet:
 
     def enter(self, pod: Pod) -> None:
         """Takes in a pod that is new in the snapshot."""
-        self.pods[pod.key] = pod
-        self.requested.add(pod, 1)
-        if pod.node is None:
-            self.unbound[pod.key] = pod
-            return
-        if not pod.daemon:
-            self.priorities[pod.shape.priority] += 1
-        target = self.bins.get(pod.node)
+        self._enrol(pod)
+        target = self.bins.get(pod.node or "")
         if target is not None:
             target.epoch += 1
             self.put(pod.key, pod.shape, target, pod.terminating)
@@ -414,6 +408,10 @@ class Fleet:
             return
         if not pod.daemon:
             self.priorities[pod.shape.priority] -= 1
+        if pod.node in self.absent:
+            self.absent[pod.node] -= 1
+            for census in self.census.values():
+                census.first_number = 1
         if pod.key in self.where:
             self.take(pod.key).epoch += 1
 
@@ -621,6 +619,17 @@ class Fleet:
         if columns.has_extended:
             columns.reset_extended(slot)
         self.touched.append(slot)
+
+    def _enrol(self, pod: Pod) -> None:
+        self.pods[pod.key] = pod
+        self.requested.add(pod, 1)
+        if pod.node is None:
+            self.unbound[pod.key] = pod
+            return
+        if not pod.daemon:
+            self.priorities[pod.shape.priority] += 1
+        if pod.node not in self.names:
+            self.absent[pod.node] += 1
 
     def _put_bound(self, pods: Iterable[Pod]) -> None:
         """Bound pods, those of a class on a VM at once."""

@@ -55,12 +55,13 @@ def sites(fleet: Fleet, pool: Pool, now: float) -> Iterator[Site]:
 def free_name(fleet: Fleet, pool: Pool) -> str:
     """``<pool>-<n>`` with the smallest number that nothing uses.
 
-    A VM that this very plan retires still has its name: it must be gone first.
+    A VM that this very plan retires still has its name: it must be gone first. So must pods
+    be that are bound to a node that is gone, or they would be counted on the new one.
     """
     census = fleet.census[pool.name]
-    while f"{pool.name}-{census.first_number}" in fleet.names:
+    while (name := f"{pool.name}-{census.first_number}") in fleet.names or fleet.absent.get(name):
         census.first_number += 1
-    return f"{pool.name}-{census.first_number}"
+    return name
 
 
 def blank(fleet: Fleet, pool: Pool, site: Site) -> Bin:
