@@ -381,7 +381,7 @@ class Comparison:
         free = [key for key in astray if _counts_nominated_only(self.pods[key])]
         if any(self._node(key) for key in free):
             # Nobody told the scheduler where these are to go; what follows rests on it.
-            self.result.counts["not compared"] += 1
+            self.result.counts["partly compared"] += 1
             return {}
         self.result.counts["elsewhere"] += sum(bool(self._node(key)) for key in astray)
         if astray and self.nominating:

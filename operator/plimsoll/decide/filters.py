@@ -313,6 +313,8 @@ def places_left(target: Bin) -> int:
 
 def extended_fit(target: Bin, requests: Resources) -> bool:
     """Whether extended resources, berths among them, suffice."""
+    if not requests.extended:
+        return True
     return all(amount <= target.left(name) for name, amount in requests.extended.items() if amount)
 
 

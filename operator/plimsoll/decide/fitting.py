@@ -24,7 +24,7 @@ import numpy as np
 
 from plimsoll.decide.classes import PodClass
 from plimsoll.decide.columns import Bools, Floats, Ints
-from plimsoll.decide.filters import Filters, resources_reason
+from plimsoll.decide.filters import Filters, extended_fit
 from plimsoll.decide.fleet import Bin, Fleet
 from plimsoll.decide.ranking import NO, Ranking
 
@@ -112,11 +112,17 @@ class Fit:
 
     def _score(self, slot: int) -> float:
         """As ``_work_out``, of one VM."""
-        target = self._fleet.by_slot[slot]
-        if resources_reason(target, self._kind.shape.requests) is not None:
+        kind, target = self._kind, self._fleet.by_slot[slot]
+        cpu_left = target.line_cpu - target.cpu_used
+        memory_left = target.line_memory - target.memory_used
+        if (
+            (kind.cpu and kind.cpu > cpu_left)
+            or (kind.memory and kind.memory > memory_left)
+            or len(target.pods) >= target.max_pods
+            or (kind.extended and not extended_fit(target, kind.shape.requests))
+        ):
             return NO
-        cpu = (target.line_cpu - target.cpu_used) / 1000
-        memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
+        cpu, memory = cpu_left / 1000, memory_left / self._fleet.memory_per_cpu
         uneven, left = cpu - memory, max(cpu + memory, 0.0)
         before, after = abs(uneven), abs(uneven - (self._cpu - self._memory))
         return before - after - left / (1 + left)

@@ -29,19 +29,47 @@ class Promises:
             hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
             if hypervisor is None or hypervisor.capabilities.high_availability:
                 continue
-            spares: list[Bin] = []
-            while broken := survival.broken(self._fleet, name):
-                reason = f"survive.hosts: {broken}"
-                if self._grow(name, reason):
-                    break
-                spare = self._placer.launch_empty(name, reason)
-                if isinstance(spare, Refusal):
-                    # Part of a remedy that does not heal is only cost.
-                    for spare in reversed(spares):
-                        self._placer.cancel_launch(spare)
-                    break
-                self._placer.launched[spare.name].rejected = (_not_grown(name),)
-                spares.append(spare)
+            self._heal(name)
+
+    def _heal(self, name: str) -> None:
+        """Makes VMs larger, or adds some: twice as many each time, less what is not needed."""
+        spares: list[Bin] = []
+        more = 1
+        while broken := survival.broken(self._fleet, name):
+            reason = f"survive.hosts: {broken}"
+            if self._grow(name, reason):
+                break
+            if not more:
+                # Part of a remedy that does not heal is only cost.
+                for spare in reversed(spares):
+                    self._placer.cancel_launch(spare)
+                return
+            added = self._launch(name, reason, more)
+            spares += added
+            more = 2 * more if len(added) == more else 0
+        while len(spares) > 1 and self._is_needless(name, spares[-1]):
+            spares.pop()
+
+    def _launch(self, name: str, reason: str, number: int) -> list[Bin]:
+        """Adds so many VMs, fewer if no more can be had."""
+        added: list[Bin] = []
+        while len(added) < number:
+            spare = self._placer.launch_empty(name, reason)
+            if isinstance(spare, Refusal):
+                break
+            self._placer.launched[spare.name].rejected = (_not_grown(name),)
+            added.append(spare)
+        return added
+
+    def _is_needless(self, name: str, spare: Bin) -> bool:
+        """Whether the promise is kept without this VM, which is then there no more."""
+        mark = self._fleet.mark()
+        self._placer.cancel_launch(spare)
+        if survival.holds(self._fleet, name):
+            self._fleet.commit()
+            return True
+        self._fleet.rollback(mark)
+        return False
 
     def _grow(self, name: str, reason: str) -> bool:
         """Whether the pool's VMs made larger would do; they are then made no larger than needed."""
