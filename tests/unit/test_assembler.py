@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -361,3 +362,45 @@ def test_after_any_changes_the_snapshot_is_that_from_scratch(
         for found_pod in found.pods:
             assert shapes.setdefault(found_pod.shape.key, found_pod.shape) is found_pod.shape
         before = found
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_few_changes_among_many_pods_tell_how_long_vms_that_nobody_watched_are_quiet(
+    chance: random.Random,
+) -> None:
+    """So many pods that a change does not sort all of them anew."""
+    nodes = tuple(node(name, 1) for name in ("vm-0", "vm-1", "foreign"))
+    number = 0
+
+    def another() -> wire.Pod:
+        nonlocal number
+        number += 1
+        document = {
+            "metadata": {
+                "name": f"p-{chance.randrange(100):02}-{number}",
+                "namespace": "default",
+                "creationTimestamp": f"2027-01-15T07:{chance.randrange(6):02}:00Z",
+            },
+            "spec": {"nodeName": chance.choice(["", "vm-0", "vm-1", "foreign", "gone"])},
+        }
+        return msgspec.convert(document, wire.Pod)
+
+    pods = [another() for _ in range(60)]
+    assembler = Assembler()
+    for _ in range(12):
+        objects = Objects(nodes=nodes, pods=tuple(pods))
+        observed = Observations(quiet_since={"vm-0": 5.0} if chance.random() < 0.2 else {})
+        found = assembler.assemble(objects, observed, NOW)
+        assert found == assemble(objects, observed, NOW)
+        at = chance.randrange(len(pods))
+        match chance.choice(["come", "go", "change", "many"]):
+            case "come":
+                pods.append(another())
+            case "go":
+                del pods[at]
+            case "change":
+                spec = msgspec.structs.replace(pods[at].spec, node_name=chance.choice(["vm-0", ""]))
+                pods[at] = msgspec.structs.replace(pods[at], spec=spec)
+            case "many":
+                pods = [*pods[20:], *(another() for _ in range(20))]

@@ -16,7 +16,7 @@ from plimsoll.decide.fleet import Fleet
 from plimsoll.decide.plan import Lever, Plan, encode
 from plimsoll.decide.planner import plan
 from plimsoll.decide.replan import Replanner
-from plimsoll.world.snapshot import Pod, PodShape, Snapshot
+from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Vm
 from plimsoll.world.wire import LabelSelector, PodAffinityTerm
 
 RACK = w.hypervisor(w.host("h0", 1000, 4000))
@@ -51,7 +51,8 @@ def world() -> Snapshot:
 def changed(before: Snapshot, chance: random.Random) -> Snapshot:
     """The same with a pod more, fewer or other, or with a VM in another state."""
     pods = list(before.pods)
-    what = chance.choice(["come"] * 3 + ["go", "strand", "terminate", "cordon", "nothing"])
+    kinds = ["come"] * 3 + ["go", "strand", "terminate", "cordon", "unready", "measured", "nothing"]
+    what = chance.choice(kinds)
     if what == "come":
         pods += [
             w.pod(f"p{chance.random():.9f}-{number}", chance.choice(KINDS))
@@ -69,7 +70,18 @@ def changed(before: Snapshot, chance: random.Random) -> Snapshot:
     if what == "cordon" and vms:
         number = chance.randrange(len(vms))
         vms[number] = w.replace(vms[number], schedulable=not vms[number].schedulable)
+    elif what == "unready" and vms:
+        number = chance.randrange(len(vms))
+        vms[number] = w.replace(vms[number], ready=not vms[number].ready)
+    elif what == "measured":
+        # Now and then more than the load line allows.
+        vms = [w.replace(vm, usage=_share_of(vm, chance.uniform(0.2, 1.2))) for vm in vms]
     return w.replace(before, pods=tuple(sorted(pods, key=_key)), vms=tuple(vms))
+
+
+def _share_of(vm: Vm, share: float) -> Resources:
+    allocatable = vm.allocatable
+    return Resources(cpu=int(allocatable.cpu * share), memory=int(allocatable.memory * share))
 
 
 def _key(pod: Pod) -> str:
@@ -139,8 +151,8 @@ def test_vms_that_could_not_go_come_up_again_in_their_turn() -> None:
     for target in targets:
         memory.failed(target)
     tried: set[str] = set()
-    for _ in range(3):
-        memory.begin()
+    for _ in range(4):
+        memory.begin(at_rest=True)
         turns = memory.turns(targets)
         assert len(turns) < len(targets)
         tried.update(target.name for target in turns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from plimsoll.api.vmpool import VMPoolSpec
 from plimsoll.decide.columns import Ints
 from plimsoll.decide.fleet import Bin, Fleet
@@ -44,8 +46,8 @@ def of_bin(target: Bin, size: Size | None = None) -> int:
 
 def of_fleet(fleet: Fleet) -> int:
     """Cost of all VMs that are there to stay."""
-    return sum(
-        of_size(pool.spec, target.cpu, target.memory)
-        for name, pool in fleet.pools.items()
-        for target in fleet.of_pool(name)
-    )
+    total = 0
+    for name, pool in fleet.pools.items():
+        sizes = Counter((target.cpu, target.memory) for target in fleet.of_pool(name))
+        total += sum(number * of_size(pool.spec, *size) for size, number in sizes.items())
+    return total

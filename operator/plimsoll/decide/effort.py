@@ -7,8 +7,10 @@ from typing import Final
 
 from plimsoll.decide.fleet import Bin
 
-_TURNS: Final = 64
+_TURNS: Final = 16
 """VMs that come up again in one plan although nothing changed about them."""
+_TURNS_AT_REST: Final = 48
+"""The same where nothing changed at all, so that nobody waits for the plan."""
 
 
 class Memory:
@@ -18,19 +20,21 @@ class Memory:
         self._failed: dict[str, tuple[int, int]] = {}
         """By VM: its epoch then, and in which plan."""
         self._plan = 0
+        self._turns = _TURNS
 
-    def begin(self) -> None:
-        """A new plan."""
+    def begin(self, *, at_rest: bool) -> None:
+        """A new plan; at rest: of the same VMs and pods as the one before."""
         self._plan += 1
+        self._turns = _TURNS_AT_REST if at_rest else _TURNS
 
     def turns(self, targets: list[Bin]) -> list[Bin]:
         """Those that are to be tried in this plan."""
         failed = self._failed
         again = [b for b in targets if b.name in failed and failed[b.name][0] == b.epoch]
-        if len(again) <= _TURNS:
+        if len(again) <= self._turns:
             return targets
         again.sort(key=lambda target: failed[target.name][1])
-        left_out = {target.name for target in again[_TURNS:]}
+        left_out = {target.name for target in again[self._turns :]}
         return [target for target in targets if target.name not in left_out]
 
     def failed(self, target: Bin) -> None:

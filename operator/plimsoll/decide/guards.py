@@ -230,8 +230,9 @@ def retire(
             message=f"its pods changed {quiet_for:.0f} s ago; consolidateAfter is "
             f"{spec.disruption.consolidate_after:.0f} s",
         )
+    tight = tuple(budget for budget in budgets if budget.allowed < 1)
     for pod in pods:
-        refusal = evict(pod, budgets)
+        refusal = evict(pod, tight) if pod.held or tight else None
         if refusal is not None:
             return Refusal(guard=refusal.guard, subject=subject, message=refusal.message)
     return None

@@ -40,8 +40,10 @@ class Loading:
     def berths(self, target: Bin) -> int:
         """Berths to advertise: those in use, and free ones up to ``density.pods.min``."""
         assert target.pool is not None
-        free = target.pool.spec.density.pods.min - target.berths_used
-        return target.berths_used + max(0, min([free, *self._further(target)]))
+        used, least = target.berths_used, target.pool.spec.density.pods.min
+        if not self._growing or used >= least:
+            return max(used, least)
+        return used + max(0, min([least - used, *self._further(target)]))
 
     def moves(self) -> list[Move]:
         """Berths raised for what is to be placed, lowered where there is no room for more."""
@@ -52,6 +54,8 @@ class Loading:
                 continue
             line = target.line_percent
             berths = self.berths(target)
+            if berths == vm.berths:
+                continue
             over = over_line_by_use(vm, line)
             rejected: tuple[Rejected, ...] = ()
             if over:

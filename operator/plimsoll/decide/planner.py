@@ -168,7 +168,8 @@ class Planner:
         found = [
             (pod, target)
             for target in self._fleet.by_slot
-            if target.leaving or any(taint.effect == "NoExecute" for taint in target.taints)
+            if target.leaving
+            or (target.taints and any(t.effect == "NoExecute" for t in target.taints))
             for pod in self._fleet.pods_of(target)
             if not (pod.terminating or pod.daemon)
             and ((target.leaving and not pod.held) or self._driven_away(pod))

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from plimsoll.decide.effort import Effort, Memory
-from plimsoll.decide.fleet import Fleet
+from plimsoll.decide.fleet import Fleet, over_line_by_use
 from plimsoll.decide.plan import Plan
 from plimsoll.decide.planner import EFFORT, Planner, improved
-from plimsoll.world.snapshot import Pod, Snapshot
+from plimsoll.world.snapshot import Snapshot, Vm
+from plimsoll.world.tracking import changes
 
 
 class Replanner:
@@ -34,11 +37,12 @@ class Replanner:
     ) -> Plan:
         """Decides what to do about a snapshot at a moment (seconds since the epoch)."""
         fleet, self._fleet = self._fleet, None
-        if fleet is None or not _refreshed(fleet, snapshot):
+        changed = _refreshed(fleet, snapshot) if fleet is not None else None
+        if fleet is None or changed is None:
             fleet = Fleet(snapshot)
             self._memory = Memory()
         fleet.begin(snapshot)
-        self._memory.begin()
+        self._memory.begin(at_rest=changed == 0)
         count, mark = fleet.columns.count, fleet.mark()
         plan = Planner(fleet, now, Effort(EFFORT, out_of_time, self._memory)).plan()
         fleet.rollback(mark)
@@ -48,8 +52,11 @@ class Replanner:
         return improved(plan, snapshot, now, out_of_time)
 
 
-def _refreshed(fleet: Fleet, snapshot: Snapshot) -> bool:
-    """Takes in what changed; False: so much that the fleet must be made anew."""
+def _refreshed(fleet: Fleet, snapshot: Snapshot) -> int | None:
+    """Takes in VMs and pods that changed, and counts them; None: make the fleet anew.
+
+    What was measured of a VM is not counted.
+    """
     before = fleet.snapshot
     if (
         before.pools != snapshot.pools
@@ -57,40 +64,36 @@ def _refreshed(fleet: Fleet, snapshot: Snapshot) -> bool:
         or before.namespaces != snapshot.namespaces
         or len(before.vms) != len(snapshot.vms)
     ):
-        return False
+        return None
+    count = 0
     for old_vm, new_vm in zip(before.vms, snapshot.vms, strict=True):
-        if old_vm is not new_vm and (
-            old_vm.name != new_vm.name or not fleet.change(old_vm, new_vm)
-        ):
-            return False
-    gone, come = _changed(before.pods, snapshot.pods)
-    for pod in gone:
+        if old_vm is new_vm:
+            continue
+        if _only_measured(old_vm, new_vm, fleet):
+            fleet.bins[old_vm.name].vm = new_vm
+            continue
+        if old_vm.name != new_vm.name or not fleet.change(old_vm, new_vm):
+            return None
+        count += 1
+    # Objects that are the same are equal: whoever makes snapshots one after the other
+    # keeps what did not change.
+    pods = changes(before.pods, snapshot.pods)
+    for pod in pods.gone:
         fleet.leave(pod)
-    for pod in come:
+    for pod in pods.new:
         fleet.enter(pod)
-    return fleet.requested.memory_per_cpu == fleet.memory_per_cpu
+    if fleet.requested.memory_per_cpu != fleet.memory_per_cpu:
+        return None
+    return count + len(pods.gone) + len(pods.new)
 
 
-def _changed(before: tuple[Pod, ...], after: tuple[Pod, ...]) -> tuple[list[Pod], list[Pod]]:
-    """Pods that are gone, and pods that have come; one that changed is among both.
+def _only_measured(before: Vm, after: Vm, fleet: Fleet) -> bool:
+    """Whether nothing of a VM changed but its measured use, on the same side of its line.
 
-    Objects that are the same are equal: whoever makes snapshots one after the other
-    keeps what did not change.
+    Which side that is, is all that a plan asks of it. All VMs are measured every few seconds:
+    were that a change, each would be tried again whether it can go.
     """
-    start = 0
-    for old, new in zip(before, after, strict=False):
-        if old is not new:
-            break
-        start += 1
-    end = 0
-    for old, new in zip(reversed(before[start:]), reversed(after[start:]), strict=False):
-        if old is not new:
-            break
-        end += 1
-    gone = before[start : len(before) - end]
-    come = after[start : len(after) - end]
-    same = {id(pod) for pod in gone} & {id(pod) for pod in come}
-    return (
-        [pod for pod in gone if id(pod) not in same],
-        [pod for pod in come if id(pod) not in same],
-    )
+    if msgspec.structs.replace(before, usage=after.usage) != after:
+        return False
+    line = fleet.bins[before.name].line_percent
+    return over_line_by_use(before, line) == over_line_by_use(after, line)

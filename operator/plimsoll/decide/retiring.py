@@ -9,6 +9,7 @@ less: the new ones are launched first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -55,7 +56,7 @@ class Retiring:
         free, refused = self._candidates(pools)
         found = self._best_of_orders(free)
         for pool in pools:
-            found += self._replace(pool)
+            found += self._replace(pool, free)
         self._tell(refused)
         return self._written(pools, found)
 
@@ -67,24 +68,23 @@ class Retiring:
         needed = {where[key] for key in added if key in where}
         everyone = [b for pool in pools for b in self._fleet.of_pool(pool.name)]
         memory = self._effort.memory
-        turns = {b.name for b in (memory.turns(everyone) if memory is not None else everyone)}
-        for pool in pools:
-            for target in self._fleet.of_pool(pool.name):
-                if target.new or target.name in needed or target.name not in turns:
-                    continue
-                pods = (
-                    pod
-                    for pod in self._fleet.pods_of(target)
-                    if not pod.daemon and not pod.terminating
-                )
-                refusal = guards.retire(
-                    self._fleet, target, pods, self._fleet.snapshot.budgets, self._placer.now
-                )
-                if refusal is None:
-                    free.append(target)
-                else:
-                    refused.append((target, refusal))
+        for target in memory.turns(everyone) if memory is not None else everyone:
+            if target.new or target.name in needed:
+                continue
+            refusal = self._refusal(target)
+            if refusal is None:
+                free.append(target)
+            else:
+                refused.append((target, refusal))
         return free, refused
+
+    def _refusal(self, target: Bin) -> Refusal | None:
+        """Why guards do not let a VM go."""
+        pods = (
+            pod for pod in self._fleet.pods_of(target) if not pod.daemon and not pod.terminating
+        )
+        budgets = self._fleet.snapshot.budgets
+        return guards.retire(self._fleet, target, pods, budgets, self._placer.now)
 
     def _best_of_orders(self, free: list[Bin]) -> list[Emptied]:
         """Emptiest first, or dearest for its containers first: whatever ends up cheaper."""
@@ -171,8 +171,8 @@ class Retiring:
                 return False
         return True
 
-    def _replace(self, pool: Pool) -> list[Emptied]:
-        """Retires sets whose containers fit into fewer or smaller new VMs that cost less."""
+    def _replace(self, pool: Pool, free: list[Bin]) -> list[Emptied]:
+        """Of VMs that may go, retires sets that fewer or smaller new VMs replace for less."""
         hypervisor = self._fleet.hypervisors.get(pool.spec.hypervisor)
         if (
             pool.spec.replicas is not None
@@ -181,12 +181,16 @@ class Retiring:
             or self._waiting.under_way(pool)
         ):
             return []
-        free, _ = self._candidates([pool])
-        free = [target for target in free if target.name in self._fleet.bins]
-        free.sort(key=_most_wasted)
+        wasteful = sorted(
+            (target for target in free if target.pool is pool and target.name in self._fleet.bins),
+            key=_most_wasted,
+        )
+        # Others have gone since, and some have taken in their pods: guards are asked again.
+        still_free = (target for target in wasteful if self._refusal(target) is None)
+        free = list(islice(still_free, _LARGEST_SET))
         best: tuple[int, int] = (0, 0)
         number = 1
-        while number <= min(len(free), _LARGEST_SET) and not self._effort.spent:
+        while number <= len(free) and not self._effort.spent:
             spent = sum(cost.of_bin(target) for target in free[:number])
             if (spent - _least_cost(pool, free[:number])) * 100 < spent * _REPLACE_PERCENT:
                 break
@@ -223,7 +227,7 @@ class Retiring:
 
     def _written(self, pools: list[Pool], found: list[Emptied]) -> list[Move]:
         moves: list[Move] = []
-        for pool in pools:
+        for pool in pools if found else ():
             wait = self._waiting.under_way(pool)
             most = pool.spec.disruption.max_unavailable
             leaving = sum(

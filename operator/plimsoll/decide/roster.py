@@ -98,7 +98,7 @@ class Roster:
         self._stale: set[int] = set()
         """Further slots that must be counted again."""
         self._domains: dict[str, tuple[int, int | None]] = {}
-        for pod in snapshot.pods:
+        for pod in snapshot.pods if self.workloads else ():
             if pod.workload in self._pods and not pod.terminating:
                 self._pods[pod.workload].append(pod)
                 if pod.workload in self._spreads:

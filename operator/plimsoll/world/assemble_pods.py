@@ -35,6 +35,8 @@ class Pods:
         self._keys: list[str] = []
         self._pods: list[snapshot.Pod] = []
         self._newest: dict[str, float] | None = None
+        self._bereft: set[str] = set()
+        """Nodes whose newest pod is gone."""
         self._gone: set[str] = set()
         self._due: set[str] = set()
         """Pods to be made, or made anew."""
@@ -42,11 +44,12 @@ class Pods:
     def newest(self) -> Mapping[str, float]:
         """By node name: when the newest of its pods was created."""
         if self._newest is None:
-            newest: defaultdict[str, float] = defaultdict(float)
-            for pod in self.all:
-                if pod.node is not None and pod.created > newest[pod.node]:
-                    newest[pod.node] = pod.created
-            self._newest = newest
+            self._newest = _newest(self.all)
+        elif self._bereft:
+            for node in self._bereft:
+                self._newest.pop(node, None)
+            self._newest |= _newest(pod for pod in self.all if pod.node in self._bereft)
+        self._bereft = set()
         return self._newest
 
     def shapes_changed(self, shapes: Shapes) -> None:
@@ -106,7 +109,6 @@ class Pods:
             changed = self._put_few(gone, made)
         if changed:
             self.all = tuple(self._pods)
-            self._newest = None
 
     def _owner(self, kin: Kin) -> tuple[str | None, str]:
         """The workload of such pods, and the container of theirs that it resizes."""
@@ -128,6 +130,7 @@ class Pods:
             known = pods.setdefault(pod.key, pod)
             if known is not pod and known != pod:
                 pods[pod.key] = pod
+        self._newest = None
         before, self._keys = self._pods, sorted(pods)
         self._pods = [pods[key] for key in self._keys]
         self.namespaces = Counter(pod.namespace for pod in self._pods)
@@ -138,6 +141,7 @@ class Pods:
         for key in gone:
             at = bisect_left(self._keys, key)
             self.namespaces[self._pods[at].namespace] -= 1
+            self._leaves(self._pods[at])
             del self._keys[at], self._pods[at]
             changed = True
         for pod in made:
@@ -147,11 +151,34 @@ class Pods:
                 self._pods.insert(at, pod)
                 self.namespaces[pod.namespace] += 1
             elif self._pods[at] != pod:
+                self._leaves(self._pods[at])
                 self._pods[at] = pod
             else:
                 continue
+            self._enters(pod)
             changed = True
         return changed
+
+    def _leaves(self, pod: snapshot.Pod) -> None:
+        """A pod is on its node no more."""
+        newest = self._newest
+        if newest is not None and pod.node is not None and newest.get(pod.node) == pod.created:
+            self._bereft.add(pod.node)
+
+    def _enters(self, pod: snapshot.Pod) -> None:
+        """A pod has come to its node."""
+        newest = self._newest
+        if newest is not None and pod.node is not None:
+            newest[pod.node] = max(newest.get(pod.node, 0.0), pod.created)
+
+
+def _newest(pods: Iterable[snapshot.Pod]) -> dict[str, float]:
+    """By node name: when the newest of its pods was created."""
+    newest: defaultdict[str, float] = defaultdict(float)
+    for pod in pods:
+        if pod.node is not None and pod.created > newest[pod.node]:
+            newest[pod.node] = pod.created
+    return newest
 
 
 def _key(pod: wire.Pod) -> str:

@@ -94,30 +94,55 @@ class Vms:
             for h in hypervisors
             for host in h.hosts or ()
         }
-        names = self._touched | self._timed | self._unwatched
-        names |= _differing(self._observations.quiet_since, observations.quiet_since)
-        names |= _differing(self._observations.node_usage, observations.node_usage)
-        names |= _differing(self._limits.by_node, limits.by_node)
+        anew = self._touched | self._timed | _differing(self._limits.by_node, limits.by_node)
         if hosts != self._hosts or limits.by_pool != self._limits.by_pool:
-            names |= self._vmnodes.keys()
+            anew |= self._vmnodes.keys()
+        watched = _differing(self._observations.quiet_since, observations.quiet_since)
+        watched |= _differing(self._observations.node_usage, observations.node_usage)
         self._hosts, self._observations, self._limits = hosts, observations, limits
         self._touched = set()
         changed = False
-        for name in names:
-            vm = self._vm(name, newest, now)
-            if vm is None:
+        fresh: dict[str, snapshot.Vm] = {}
+        for name in anew:
+            vm = self._vm(name, now)
+            if vm is not None:
+                fresh[name] = vm
+            else:
+                self._unwatched.discard(name)
                 changed |= self._made.pop(name, None) is not None
-            elif self._made.get(name) != vm:
-                self._made[name] = vm
-                changed = True
+        for name in anew | watched | self._with_newer_pods(newest):
+            vm = fresh.get(name) or self._made.get(name)
+            if vm is not None:
+                vm = self._as_seen(name, vm, newest)
+                if self._made.get(name) != vm:
+                    self._made[name] = vm
+                    changed = True
         if changed:
             self.all = tuple(self._made[name] for name in sorted(self._made))
 
-    def _vm(
-        self, name: str, newest: Callable[[], Mapping[str, float]], now: float
-    ) -> snapshot.Vm | None:
+    def _with_newer_pods(self, newest: Callable[[], Mapping[str, float]]) -> set[str]:
+        """VMs that nobody watched, and whose newest pod is another one now."""
+        if not self._unwatched:
+            return set()
+        created, made = newest(), self._made
+        return {name for name in self._unwatched if made[name].quiet_since != created.get(name, 0)}
+
+    def _as_seen(
+        self, name: str, vm: snapshot.Vm, newest: Callable[[], Mapping[str, float]]
+    ) -> snapshot.Vm:
+        """The VM with what was measured of it, and since when it is quiet."""
+        quiet = self._observations.quiet_since.get(name)
+        if quiet is None:
+            self._unwatched.add(name)
+            quiet = newest().get(name, 0.0)
+        else:
+            self._unwatched.discard(name)
+        usage = self._observations.node_usage.get(name)
+        return msgspec.structs.replace(vm, usage=usage, quiet_since=quiet)
+
+    def _vm(self, name: str, now: float) -> snapshot.Vm | None:
+        """The VM but for what is observed of it."""
         self._timed.discard(name)
-        self._unwatched.discard(name)
         node, vmnode = self._nodes.get(name), self._vmnodes.get(name)
         if vmnode is not None:
             host = self._hosts.get((vmnode.spec.hypervisor, host_of(vmnode)))
@@ -132,12 +157,7 @@ class Vms:
             limits = self._limits.by_node.get(name, {})
         else:
             limits = self._limits.by_pool.get(vm.pool or "", {})
-        quiet = self._observations.quiet_since.get(name)
-        if quiet is None:
-            self._unwatched.add(name)
-            quiet = newest().get(name, 0.0)
-        usage = self._observations.node_usage.get(name)
-        return msgspec.structs.replace(_attaching(vm, limits), usage=usage, quiet_since=quiet)
+        return _attaching(vm, limits)
 
 
 class _Host(NamedTuple):

@@ -33,16 +33,30 @@ class Tracked(Generic[T]):
     def see(self, objects: tuple[T, ...]) -> Changes[T]:
         """What changed since the last time. The objects' identities decide."""
         before, self._objects = self._objects, objects
-        if same(before, objects):
-            return Changes()
-        if len(before) == len(objects):
-            # Most often objects have been replaced where they stood.
-            places = list(compress(count(), map(is_not, before, objects)))
-            if len(places) * _FEW <= len(objects):
-                before = tuple(before[place] for place in places)
-                objects = tuple(objects[place] for place in places)
-        known, now = set(map(id, before)), set(map(id, objects))
-        return Changes(_those(before, known - now), _those(objects, now - known))
+        return changes(before, objects)
+
+
+def changes(before: tuple[T, ...], now: tuple[T, ...]) -> Changes[T]:
+    """What changed from one collection to the next. The objects' identities decide."""
+    if same(before, now):
+        return Changes()
+    # Most often objects have been replaced where they stood, or a few have come or gone.
+    start = _shared(before, now)
+    before, now = before[start:], now[start:]
+    end = _shared(before[::-1], now[::-1])
+    before, now = before[: len(before) - end], now[: len(now) - end]
+    if len(before) == len(now):
+        places = list(compress(count(), map(is_not, before, now)))
+        if len(places) * _FEW <= len(now):
+            before = tuple(before[place] for place in places)
+            now = tuple(now[place] for place in places)
+    old, new = set(map(id, before)), set(map(id, now))
+    return Changes(_those(before, old - new), _those(now, new - old))
+
+
+def _shared(one: Sequence[object], other: Sequence[object]) -> int:
+    """With how many of the same objects two sequences begin."""
+    return next(compress(count(), map(is_not, one, other)), min(len(one), len(other)))
 
 
 def _those(objects: Sequence[T], ids: set[int]) -> Sequence[T]:
