@@ -38,10 +38,14 @@ def test_scale_out_and_scale_in(control_plane: ControlPlane) -> None:
         async with stage_on(control_plane) as stage:
             await stage.apply(hypervisor(), pool(), workload(redundancy={"survive": 1}))
             await ready_replicas(stage, 2)
-            # The scheduler put both onto the VM that was there first; one was moved.
             await stage.until_condition(WORKLOADS, "httpd", "Redundant", "True")
-            await ready_replicas(stage, 2)
-            assert len({pod["spec"]["nodeName"] for pod in await stage.running("httpd")}) == 2
+
+            async def apart() -> bool:
+                nodes = [pod["spec"]["nodeName"] for pod in await stage.running("httpd")]
+                return len(nodes) == 2 == len(set(nodes))
+
+            # The scheduler puts both onto the VM that is there first; one is moved.
+            await stage.until(apart, "the two replicas are on two VMs")
 
             await scale(stage, "httpd", 14)
             await ready_replicas(stage, 14)
