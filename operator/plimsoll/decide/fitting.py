@@ -59,6 +59,7 @@ class Fit:
         self._ranking = Ranking()
         self._cpu = kind.cpu / 1000
         self._memory = kind.memory / fleet.memory_per_cpu
+        self._uneven = self._cpu - self._memory
 
     def scores(self) -> Floats:
         """By slot; larger is better, ``NO`` where the pod does not go by size and node rules."""
@@ -71,15 +72,26 @@ class Fit:
         return self._ranking.best(self._fleet.columns.count, allowed)
 
     def after_growth(self, slots: Ints) -> Floats:
-        """Scores of VMs that grow for the pod: where most is left already, the least is added
-        that nobody asked for."""
+        """Scores of VMs of one pool that grow for the pod, at the same price: where most is left
+        already, the least is added that nobody asked for.
+
+        Where memory comes with CPUs, the pod goes where it evens out most, and makes none much
+        more uneven than others (by the square): a VM that is full of memory at its largest size
+        has CPUs left that no pod can use.
+        """
+        if not len(slots):
+            return np.zeros(0, np.float64)
         columns = self._fleet.columns
         cpu = columns.cpu_left[slots] / 1000
         memory = columns.memory_left[slots] / self._fleet.memory_per_cpu
         uneven = cpu - memory
+        after = uneven - self._uneven
         left = np.maximum(cpu + memory, 0)
-        score: Floats = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
-        score += left / (1 + left)
+        score: Floats = left / (1 + left)
+        if self._is_tied(self._fleet.by_slot[slots[0]]):
+            score += uneven * uneven - after * after
+        else:
+            score += np.abs(uneven) - np.abs(after)
         return score
 
     def after_growth_of(self, target: Bin) -> float:
@@ -87,7 +99,15 @@ class Fit:
         cpu = (target.line_cpu - target.cpu_used) / 1000
         memory = (target.line_memory - target.memory_used) / self._fleet.memory_per_cpu
         uneven, left = cpu - memory, max(cpu + memory, 0.0)
-        return abs(uneven) - abs(uneven - (self._cpu - self._memory)) + left / (1 + left)
+        after = uneven - self._uneven
+        if self._is_tied(target):
+            return left / (1 + left) + (uneven * uneven - after * after)
+        return left / (1 + left) + (abs(uneven) - abs(after))
+
+    def _is_tied(self, target: Bin) -> bool:
+        """Whether the VM's memory follows from its CPUs."""
+        pool = target.pool
+        return pool is not None and self._fleet.sizes[pool.name].memory_per_cpu is not None
 
     def _catch_up(self) -> None:
         changed = self._changes.take()
@@ -105,7 +125,7 @@ class Fit:
         cpu = columns.cpu_left / 1000
         memory = columns.memory_left / self._fleet.memory_per_cpu
         uneven = cpu - memory
-        score = np.abs(uneven) - np.abs(uneven - (self._cpu - self._memory))
+        score = np.abs(uneven) - np.abs(uneven - self._uneven)
         left = np.maximum(cpu + memory, 0)
         score -= left / (1 + left)
         return np.where(mask, score, NO)
@@ -124,7 +144,7 @@ class Fit:
             return NO
         cpu, memory = cpu_left / 1000, memory_left / self._fleet.memory_per_cpu
         uneven, left = cpu - memory, max(cpu + memory, 0.0)
-        before, after = abs(uneven), abs(uneven - (self._cpu - self._memory))
+        before, after = abs(uneven), abs(uneven - self._uneven)
         return before - after - left / (1 + left)
 
 
