@@ -15,6 +15,7 @@ import numpy as np
 from plimsoll.decide import cost, survival
 from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import Bools
+from plimsoll.decide.crowding import Crowding
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.plan import Reason, Refusal
@@ -56,6 +57,7 @@ class Emptying:
         self._placer = placer
         self._fleet = placer.fleet
         self._roster = roster
+        self._crowding = Crowding(self._fleet)
         self._survived = survival.kept(self._fleet)
         """Pools whose promise held when the search began."""
         self._redundant: dict[str, bool] = {}
@@ -91,9 +93,18 @@ class Emptying:
         ]
 
     def stuck(self, groups: Sequence[Group]) -> bool:
-        """Whether the hardest container finds no place anywhere else; a quick look."""
+        """Whether some containers of a VM find no place anywhere else; a quick look.
+
+        Room is looked for for all of them, a place by all rules for the hardest.
+        """
         if not groups:
             return False
+        cpu, memory = Tally[int](), Tally[int]()
+        for group in groups:
+            cpu[group.kind.cpu] += len(group.keys)
+            memory[group.kind.memory] += len(group.keys)
+        if self._crowding.lacks_room(cpu, memory, groups[0].source):
+            return True
         hardest = min(groups, key=lambda group: group.kind.order)
         return not self._placer.takes(hardest.kind, besides=hardest.source)
 

@@ -93,6 +93,9 @@ def pieces(file: BinaryIO, size: int = PIECE) -> Iterator[Piece | Rest]:
         yield Rest(bytes(text[:filled]) + file.read())
         return
     head, cut = bytes(text[: match.start("opening")]), b"}," + match["opening"]
+    if cut not in text:
+        # Python's json puts a space before each item but the first.
+        cut = b"}, " + match["opening"]
     implied = _implied(head)
     left, first, left_out = bytes(text[len(head) :]), 0, 0
     more = True
