@@ -9,7 +9,8 @@ not do stands in the module it calls.
 3. Workloads are sized: replicas grow in place (Resize), multiply (Replicate)
    or are fewer and smaller again (Shrink).
 4. VMs over their load line grow; VMs are added where a survival promise needs them.
-5. What the rest can do without is given back (Move, Retire, Shrink).
+5. VMs not yet launched are made no larger than need be; what the rest can do without is given
+   back (Move, Retire, Shrink).
 6. Expendable pods take the room that is left.
 7. Where larger VMs may be dear, the same is planned with smaller ones, and compared.
 """
@@ -33,6 +34,7 @@ from plimsoll.decide.plan import Cost, Lever, Plan, Reason, Refusal, Size, Unpla
 from plimsoll.decide.promises import Promises
 from plimsoll.decide.roster import Roster
 from plimsoll.decide.sizes import Sizes
+from plimsoll.decide.trimming import Trimming
 from plimsoll.decide.workloads import Workloads
 from plimsoll.decide.writing import grow_moves, launch_moves, notes, placements, planned_vms
 from plimsoll.world.selectors import tolerates
@@ -114,6 +116,7 @@ class Planner:
         self._place_driven()
         self._cancel_empty()
         self._right_size()
+        Trimming(self._placer, self._roster).trim()
         consolidation = Consolidation(self._placer, self._roster, self._effort)
         given_back = consolidation.moves()
         self._place_expendable()
