@@ -25,14 +25,14 @@ TURN_APART_MOST: Final = 0.5
 class Batch:
     """Changes that are decided on together. Times are in seconds of one clock.
 
-    A change after a quiet time waits for a pause only. Under load, turns are as far apart as
-    they are long, so that a busy cluster does not keep the operator deciding without a break.
+    A change after a quiet time waits for a pause only. Under load, turns are half as far apart
+    as they are long, so that a busy cluster does not keep the operator deciding without a break.
     """
 
     def __init__(self, longest: float, turn_ended: float, turn_took: float) -> None:
         """``longest``: seconds that the first change waits for a pause at most."""
         self._longest = longest
-        self._not_before = turn_ended + min(TURN_APART_MOST, turn_took)
+        self._not_before = turn_ended + min(TURN_APART_MOST, turn_took / 2)
         self._first: float | None = None
         self._last = 0.0
 

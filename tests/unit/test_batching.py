@@ -31,8 +31,8 @@ class TestWhenToDecide:
     def test_changes_without_a_pause_are_not_awaited_for_ever(self) -> None:
         assert due(*(10.0 + 0.01 * n for n in range(100))) == pytest.approx(10.0 + LONGEST)
 
-    def test_under_load_turns_are_as_far_apart_as_they_are_long(self) -> None:
-        assert due(10.0, turn_ended=10.0, turn_took=0.3) == pytest.approx(10.3)
+    def test_under_load_turns_are_half_as_far_apart_as_they_are_long(self) -> None:
+        assert due(10.0, turn_ended=10.0, turn_took=0.3) == pytest.approx(10.15)
 
     def test_a_long_turn_does_not_keep_changes_waiting_as_long(self) -> None:
         after = due(10.0, turn_ended=10.0, turn_took=5.0)

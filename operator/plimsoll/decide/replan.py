@@ -39,8 +39,11 @@ class Replanner:
         fleet, self._fleet = self._fleet, None
         changed = _refreshed(fleet, snapshot) if fleet is not None else None
         if fleet is None or changed is None:
-            fleet = Fleet(snapshot)
-            self._memory = Memory()
+            before, fleet = fleet, Fleet(snapshot)
+            if before is None or before.snapshot.pools != snapshot.pools:
+                self._memory = Memory()
+            else:
+                _carry_on(before, fleet)
         fleet.begin(snapshot)
         self._memory.begin(at_rest=changed == 0)
         count, mark = fleet.columns.count, fleet.mark()
@@ -50,6 +53,20 @@ class Replanner:
         # Only a fleet that is as it was is planned on again: not after an error.
         self._fleet = fleet
         return improved(plan, snapshot, now, out_of_time)
+
+
+def _carry_on(before: Fleet, fleet: Fleet) -> None:
+    """Gives VMs that are as they were the same epoch, so that it is known what was tried."""
+    for name, target in fleet.bins.items():
+        old = before.bins.get(name)
+        if old is None or old.vm is None or target.vm is None:
+            continue
+        same = (
+            (old.vm is target.vm or _only_measured(old.vm, target.vm, fleet))
+            and old.pods == target.pods
+            and old.terminating == target.terminating
+        )
+        target.epoch = old.epoch if same else old.epoch + 1
 
 
 def _refreshed(fleet: Fleet, snapshot: Snapshot) -> int | None:
