@@ -8,7 +8,8 @@ less: the new ones are launched first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected
 from plimsoll.decide.roster import Roster
 from plimsoll.decide.sizes import Sizes
 from plimsoll.decide.waiting import Waiting
-from plimsoll.world.snapshot import Pool
+from plimsoll.world.snapshot import Pod, Pool
 
 _REPLACE_PERCENT: Final = 40
 """New VMs must save at least this share of what those they replace cost: booting and
@@ -80,11 +81,14 @@ class Retiring:
 
     def _refusal(self, target: Bin) -> Refusal | None:
         """Why guards do not let a VM go."""
-        pods = (
+        budgets = self._fleet.snapshot.budgets
+        return guards.retire(self._fleet, target, self._staying(target), budgets, self._placer.now)
+
+    def _staying(self, target: Bin) -> Iterator[Pod]:
+        """Its containers that would have to go elsewhere; looked at when they are asked for."""
+        yield from (
             pod for pod in self._fleet.pods_of(target) if not pod.daemon and not pod.terminating
         )
-        budgets = self._fleet.snapshot.budgets
-        return guards.retire(self._fleet, target, pods, budgets, self._placer.now)
 
     def _best_of_orders(self, free: list[Bin]) -> list[Emptied]:
         """Emptiest first, or dearest for its containers first: whatever ends up cheaper."""
@@ -211,7 +215,7 @@ class Retiring:
 
     def _tell(self, refused: list[tuple[Bin, Refusal]]) -> None:
         """Notes why VMs stay that the rest could do without, and when to look again."""
-        for target, refusal in sorted(refused, key=lambda item: _emptiest(item[0]))[:_TOLD]:
+        for target, refusal in nsmallest(_TOLD, refused, key=lambda item: _emptiest(item[0])):
             if self._effort.spent:
                 break
             if target.name not in self._fleet.bins or not self._enough_left([target]):

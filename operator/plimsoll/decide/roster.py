@@ -99,7 +99,7 @@ class Roster:
         """Further slots that must be counted again."""
         self._domains: dict[str, tuple[int, int | None]] = {}
         for pod in snapshot.pods if self.workloads else ():
-            if pod.workload in self._pods and not pod.terminating:
+            if pod.workload is not None and pod.workload in self._pods and not pod.terminating:
                 self._pods[pod.workload].append(pod)
                 if pod.workload in self._spreads:
                     self._owners[pod.key] = pod.workload

@@ -16,6 +16,7 @@ from plimsoll.offline.files import load
 from plimsoll.world import wire
 from plimsoll.world.assemble import Assembler
 from plimsoll.world.objects import Objects, Observations
+from plimsoll.world.snapshot import Resources
 from plimsoll_bench import clusters
 from plimsoll_bench.case import Case
 from plimsoll_bench.objects import Json, pod
@@ -67,6 +68,7 @@ class _World:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._observations = Observations()
         self._nodes = {node.metadata.name for node in objects.nodes}
         self._planner = Replanner()
         self._assembler = Assembler()
@@ -78,7 +80,7 @@ class _World:
         """Plans for the objects as they are; seconds for snapshot, for plan, of CPU in all."""
         self._now += 1.0
         used, began = time.process_time(), time.perf_counter()
-        snapshot = self._assembler.assemble(self._objects, Observations(), self._now)
+        snapshot = self._assembler.assemble(self._objects, self._observations, self._now)
         assembled = time.perf_counter()
         self._decided = self._planner.plan(snapshot, self._now)
         done = time.perf_counter()
@@ -90,7 +92,7 @@ class _World:
 
     def cost_from_cold(self) -> float:
         """What they would cost, were the same objects planned for without a memory."""
-        snapshot = Assembler().assemble(self._objects, Observations(), self._now)
+        snapshot = Assembler().assemble(self._objects, self._observations, self._now)
         return plan(snapshot, self._now).cost.after
 
     def unplaced(self) -> list[str]:
@@ -98,13 +100,14 @@ class _World:
         return [f"{unplaced.pod} has no place" for unplaced in self._decided.unplaced]
 
     def change(self, number: int) -> tuple[float, float, float]:
-        """Makes one change, of four kinds in turn, and plans.
+        """Makes one change, of six kinds in turn, and plans.
 
         A replica of a known app comes; the scheduler binds it; some pod goes; a pod comes
-        of which there was none like it, and stays.
+        of which there was none like it, and stays; a node turns out not to be Ready; the use
+        of all nodes is measured.
         """
-        pods = self._objects.pods
-        match number % 4:
+        pods, nodes = self._objects.pods, self._objects.nodes
+        match number % 6:
             case 0:
                 self._waiting = _decoded(clusters.newcomers(1, number)[0])
                 pods = (*pods, self._waiting)
@@ -115,7 +118,17 @@ class _World:
                 pods = pods[:gone] + pods[gone + 1 :]
             case 3:
                 pods = (*pods, _decoded(pod(f"new-{number:05}", 300 + number, 2**29)))
-        self._objects = replace(self._objects, pods=pods)
+            case 4:
+                place = number * 37 % len(nodes)
+                nodes = (*nodes[:place], _unready(nodes[place]), *nodes[place + 1 :])
+            case 5:
+                self._observations = Observations(
+                    node_usage={
+                        node.metadata.name: Resources(cpu=1000 + 7 * place + number, memory=2**30)
+                        for place, node in enumerate(nodes)
+                    }
+                )
+        self._objects = replace(self._objects, pods=pods, nodes=nodes)
         gc.collect()
         return self.plan()
 
@@ -127,6 +140,13 @@ class _World:
             return waiting
         spec = msgspec.structs.replace(waiting.spec, node_name=where)
         return msgspec.structs.replace(waiting, spec=spec)
+
+
+def _unready(node: wire.Node) -> wire.Node:
+    """The node, as it is while its kubelet is in trouble."""
+    conditions = [wire.Condition(type="Ready", status="False")]
+    status = msgspec.structs.replace(node.status, conditions=conditions)
+    return msgspec.structs.replace(node, status=status)
 
 
 def _decoded(one: Json) -> wire.Pod:
