@@ -271,6 +271,11 @@ class Rules:
         return int(topology.selects((selection,), self.pods))
 
 
+_MEMORY_WEIGHS = 1.2
+"""How much memory counts beside CPU in which pods are large. What needs much memory fits fewer
+gaps. Measured: 1.15 to 1.3 make Karpenter's mix cheaper by 1 to 2%, other mixes neither way."""
+
+
 class PodClass:
     """All pods of one shape."""
 
@@ -286,7 +291,7 @@ class PodClass:
         """Extended resources that it asks for."""
         self.size_key: Hashable = (self.cpu, self.memory, *self.extended, id(rules.nodes))
         """Equal for classes that ask the same of a VM, whatever other pods are there."""
-        size = self.cpu / 1000 + self.memory / memory_per_cpu
+        size = self.cpu / 1000 + _MEMORY_WEIGHS * self.memory / memory_per_cpu
         alone = rules.order == 0
         self.order = (-shape.priority, 0 if alone else 1, -size, -self.cpu, rules.order, shape.key)
         """In which order pods get places; smaller is sooner.
