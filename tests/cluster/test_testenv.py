@@ -41,6 +41,13 @@ def get(control_plane: ControlPlane, *arguments: str) -> Any:
     return json.loads(control_plane.run_kubectl("get", *arguments, "-o", "json"))
 
 
+def bare_environment() -> dict[str, str]:
+    """No tools, but the cache, wherever it is: nothing is built here."""
+    cache = {k: v for k, v in os.environ.items() if k == "XDG_CACHE_HOME"}
+    path = os.pathsep.join(sys.path)
+    return {"PATH": "/nowhere", "HOME": str(Path.home()), "PYTHONPATH": path, **cache}
+
+
 def processes_of(directory: Path) -> list[int]:
     """Pids whose working directory or command line is of this control plane's directory."""
     found = []
@@ -164,7 +171,7 @@ def test_two_at_once_are_apart_and_an_exception_leaves_nothing(control_plane: Co
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_it_however_its_parent_ends(ending: signal.Signals) -> None:
     command = [sys.executable, "-m", "plimsoll_testenv", "up"]
-    env = {"PATH": "/nowhere", "HOME": str(Path.home()), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = bare_environment()
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         exported = parent.stdout.readline()
@@ -191,7 +198,7 @@ def test_nothing_is_left_when_a_fork_outlives_the_parent() -> None:
         "if fork: print(started.directory, fork, flush=True)\n"
         "signal.pause()\n"
     )
-    env = {"PATH": "/nowhere", "HOME": str(Path.home()), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = bare_environment()
     with subprocess.Popen(
         [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, text=True
     ) as parent:
