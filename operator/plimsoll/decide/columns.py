@@ -49,8 +49,6 @@ class Values:
         """No two VMs that are there have the same value, as with host names."""
         self._last: list[int] = [-1]
         """By code: the VM that was the last to come with it; as long as they are unique."""
-        self.full = True
-        """Every VM has a value."""
         self.extend()
 
     def code(self, value: Hashable) -> int:
@@ -76,7 +74,6 @@ class Values:
             value = self._get(slot)
             if value is None:
                 self._all[slot] = self._narrow[slot] = ABSENT
-                self.full = False
                 continue
             known = len(self.values)
             self._all[slot] = code = self.code(value)

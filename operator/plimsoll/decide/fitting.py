@@ -122,12 +122,7 @@ class Fit:
         columns = self._fleet.columns
         mask = self._filters.room(self._kind)
         mask &= self._kind.rules.nodes.admitted()
-        cpu = columns.cpu_left / 1000
-        memory = columns.memory_left / self._fleet.memory_per_cpu
-        uneven = cpu - memory
-        score = np.abs(uneven) - np.abs(uneven - self._uneven)
-        left = np.maximum(cpu + memory, 0)
-        score -= left / (1 + left)
+        score = how_well(self._fleet, self._kind, columns.cpu_left, columns.memory_left)
         return np.where(mask, score, NO)
 
     def _score(self, slot: int) -> float:
@@ -146,6 +141,16 @@ class Fit:
         uneven, left = cpu - memory, max(cpu + memory, 0.0)
         before, after = abs(uneven), abs(uneven - self._uneven)
         return before - after - left / (1 + left)
+
+
+def how_well(fleet: Fleet, kind: PodClass, cpu_left: Ints, memory_left: Ints) -> Floats:
+    """Scores of VMs with so many millicores and bytes left under their line; larger is better."""
+    cpu, memory = cpu_left / 1000, memory_left / fleet.memory_per_cpu
+    uneven = cpu - memory
+    left = np.maximum(cpu + memory, 0)
+    own = kind.cpu / 1000 - kind.memory / fleet.memory_per_cpu
+    score: Floats = np.abs(uneven) - np.abs(uneven - own) - left / (1 + left)
+    return score
 
 
 def number_for(fleet: Fleet, kind: PodClass, slots: Ints) -> Ints:

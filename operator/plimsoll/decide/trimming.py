@@ -20,7 +20,7 @@ from plimsoll.decide import cost, survival
 from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import ABSENT, Ints
 from plimsoll.decide.counting import Spread
-from plimsoll.decide.fitting import number_for
+from plimsoll.decide.fitting import how_well, number_for
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.preferring import wishes_of
@@ -251,12 +251,7 @@ class Trimming:
         slots = slots[slots != source.slot]
         if not len(slots):
             return None
-        cpu = columns.cpu_left[slots] / 1000
-        memory = columns.memory_left[slots] / fleet.memory_per_cpu
-        uneven = cpu - memory
-        own = kind.cpu / 1000 - kind.memory / fleet.memory_per_cpu
-        left = np.maximum(cpu + memory, 0)
-        score = np.abs(uneven) - np.abs(uneven - own) - left / (1 + left)
+        score = how_well(fleet, kind, columns.cpu_left[slots], columns.memory_left[slots])
         best = slots[np.argsort(-score, kind="stable")[:_HOMES]]
         for target in fleet.at(best):
             if self._goes(kind.rules, source, target):
