@@ -39,11 +39,6 @@ class NodeRules:
         self._fleet = fleet
         self._shape = shape
         self.tolerations_key = _encode(shape.tolerations)
-        self.selectors: tuple[NodeSelector, ...] = (
-            *((shape.node_affinity,) if shape.node_affinity is not None else ()),
-            *shape.volume_nodes,
-        )
-        """Node affinity and the nodes of its volumes: every one must match."""
         self._pieces: dict[str, Bools] = {}
         self._takes: tuple[int, int, Bools] | None = None
 
