@@ -57,6 +57,30 @@ def test_everything_is_built_once_and_progress_is_told(tools: Path) -> None:
     assert builds(tools) == NAMES
 
 
+def test_the_kubelet_is_built_apart_from_the_control_plane(tools: Path) -> None:
+    script(tools / "go", FAKE_GO)
+    path = binaries.build_kubelet(lambda _: None)
+    assert builds(tools) == ["kubelet"]
+    assert path.read_text() == "binary\n"
+    assert path.parent != binaries.cache_directory()
+    assert binaries.build_kubelet(lambda _: None) == path
+    assert len(binaries.missing()) == len(NAMES)
+    assert builds(tools) == ["kubelet"]
+
+
+def test_the_kubelet_is_of_the_control_planes_version() -> None:
+    """Of every module of Kubernetes, or one project's two pins would drift apart."""
+
+    def pins(module: str) -> set[str]:
+        lines = (binaries.MODULES / module / "go.mod").read_text().splitlines()
+        kept = (line.removesuffix(" // indirect").strip() for line in lines)
+        return {line for line in kept if "=> k8s.io/" in line or "k8s.io/kubernetes v" in line}
+
+    # The one line form and the block form of `require` are the same pin.
+    kubelet = {line.removeprefix("require ") for line in pins("kubelet")}
+    assert kubelet == pins("kubernetes")
+
+
 def test_a_half_built_cache_is_completed(tools: Path) -> None:
     script(tools / "go", FAKE_GO)
     folder = binaries.build(lambda _: None, ["etcd"])

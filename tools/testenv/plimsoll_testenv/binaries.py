@@ -50,6 +50,8 @@ PROGRAMS = (
     Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", "kubernetes", "under 1 min"),
     Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "1-2 min"),
 )
+# For the image of real nodes only: in a module, and so in a folder, of its own.
+KUBELET = Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", "kubelet", "1-3 min")
 
 
 def kubernetes_version() -> str:
@@ -61,10 +63,10 @@ def kubernetes_version() -> str:
     return found.group(1)
 
 
-def cache_directory() -> Path:
+def cache_directory(programs: Collection[Program] = PROGRAMS) -> Path:
     """Where the programs of these very pins, flags and this platform are kept."""
     key = hashlib.sha256()
-    for module in sorted({program.module for program in PROGRAMS}):
+    for module in sorted({program.module for program in programs}):
         for name in ("go.mod", "go.sum"):
             key.update((MODULES / module / name).read_bytes())
         key.update(" ".join(_build_flags(module)).encode())
@@ -89,18 +91,36 @@ def build(say: Say, names: Collection[str] | None = None) -> Path:
         TestEnvError: Go is missing or too old, or a build failed.
     """
     folder = cache_directory()
-    if not missing(names):
-        return folder
+    _build_missing(folder, lambda: missing(names), say)
+    return folder
+
+
+def build_kubelet(say: Say) -> Path:
+    """Build the kubelet unless the cache has it, and return its path.
+
+    Raises:
+        TestEnvError: Go is missing or too old, or the build failed.
+    """
+    folder = cache_directory([KUBELET])
+    path = folder / KUBELET.name
+    _build_missing(folder, lambda: [] if path.exists() else [KUBELET], say)
+    return path
+
+
+def _build_missing(folder: Path, lacking: Callable[[], list[Program]], say: Say) -> None:
+    if not lacking():
+        return
     go = _require_go()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", say):
         for leftover in folder.glob(".*.partial"):
             leftover.unlink()
-        todo = missing(names)
-        say(f"{len(todo)} programs to build, once, into {folder}")
+        # Asked again: who held the lock until now may have built them.
+        todo = lacking()
+        programs = "program" if len(todo) == 1 else "programs"
+        say(f"{len(todo)} {programs} to build, once, into {folder}")
         for number, program in enumerate(todo, start=1):
             _build_one(go, program, folder, f"({number}/{len(todo)})", say)
-    return folder
 
 
 def _build_one(go: str, program: Program, folder: Path, count: str, say: Say) -> None:
@@ -127,7 +147,7 @@ def _build_one(go: str, program: Program, folder: Path, count: str, say: Say) ->
 
 def _build_flags(module: str) -> list[str]:
     linker = ["-s", "-w"]
-    if module == "kubernetes":
+    if module in ("kubernetes", "kubelet"):
         version = kubernetes_version()
         major, minor, _ = version.removeprefix("v").split(".", 2)
         for name, value in (("Version", version), ("Major", major), ("Minor", minor)):
