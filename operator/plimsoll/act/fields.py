@@ -33,6 +33,7 @@ def vmnode(vm: NewVm, pool: VMPool) -> Json:
         host=vm.host,
         zone=vm.zone,
         size=vm_size(vm.size),
+        max_size=VmSize(cpu=pool.spec.size.cpu.max, memory=pool.spec.size.memory.max),
         max_pods=vm.max_pods,
         reserved_cpu=format_milli(pool.spec.density.reserved.cpu),
         reserved_memory=format_bytes(pool.spec.density.reserved.memory),

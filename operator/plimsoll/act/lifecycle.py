@@ -283,6 +283,9 @@ def _intent(s: Situation) -> Intent:
         ),
         annotations=dict(template.annotations),
         taints=tuple((t.key, t.value, t.effect) for t in template.taints),
+        max_cpu=spec.max_size.cpu if spec.max_size else 0,
+        max_memory=spec.max_size.memory if spec.max_size else 0,
+        libvirt=template.libvirt,
     )
 
 

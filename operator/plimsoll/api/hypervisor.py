@@ -8,6 +8,7 @@ from pydantic import Field
 
 from plimsoll.api.base import AGE, LABEL_NAME, READY, Column, Kind, Model, Presentation
 from plimsoll.api.common import Conditions
+from plimsoll.api.libvirt import Libvirt
 from plimsoll.api.rules import ATOMIC, ListOf, Rule
 from plimsoll.api.scalars import BytesSum, Duration, Interval, MilliSum, PositiveBytes
 from plimsoll.api.text import DomainName, LabelValue, Name, Time
@@ -85,10 +86,13 @@ class SecretReference(Model):
 class HypervisorSpec(Model):
     """How to reach a hypervisor."""
 
-    provider: Literal["simulated"] = Field(description="Which provider module talks to it.")
+    provider: Literal["simulated", "libvirt"] = Field(
+        description="Which provider module talks to it."
+    )
     simulated: Simulated | None = Field(
         default=None, description="Settings of the provider `simulated`."
     )
+    libvirt: Libvirt | None = Field(default=None, description="Settings of the provider `libvirt`.")
     credentials_secret_ref: SecretReference | None = Field(
         default=None,
         description="Secret with the credentials, in the operator's own namespace; absent where "
@@ -116,6 +120,13 @@ class HypervisorSpec(Model):
             "add it, with at least one host",
             lambda spec: spec.provider != "simulated" or spec.simulated is not None,
             field=".simulated",
+        ),
+        Rule(
+            "self.provider != 'libvirt' || has(self.libvirt)",
+            "provider libvirt needs the section libvirt",
+            "add it, with at least one host and its URI",
+            lambda spec: spec.provider != "libvirt" or spec.libvirt is not None,
+            field=".libvirt",
         ),
     )
 
@@ -145,6 +156,10 @@ class Capabilities(Model):
     hot_remove: bool = Field(default=False, description="A running VM can be made smaller safely.")
     high_availability: bool = Field(
         default=False, description="VMs of a failed host restart on another by themselves."
+    )
+    start: bool = Field(default=False, description="A VM that is off can be started again.")
+    bootstrap: bool = Field(
+        default=False, description="VMs are real machines, which need user data to become nodes."
     )
 
 

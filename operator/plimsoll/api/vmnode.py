@@ -52,6 +52,10 @@ class VMNodeSpec(Model):
     )
     zone: LabelValue = Field(default="", description="Zone, where the hosts carry none.")
     size: Size = Field(description="Size wanted.")
+    max_size: Size | None = Field(
+        default=None,
+        description="To what the VM can ever grow, fixed when it is made; absent: not at all.",
+    )
     max_pods: int = Field(
         default=110, ge=1, le=1000, description="Most pods on the node: kubelet's maxPods."
     )
@@ -125,6 +129,11 @@ class VMNodeStatus(Model):
         default="", alias="nodeUID", max_length=64, description="UID of the matched node."
     )
     size: Size | None = Field(default=None, description="Size last seen at the hypervisor.")
+    bootstrap_token: str = Field(
+        default="",
+        max_length=6,
+        description="Id (never the secret) of the VM's bootstrap token, while there is one.",
+    )
     failures: int = Field(
         default=0, ge=0, description="Launch attempts that failed since it was last Ready."
     )

@@ -16,7 +16,9 @@ from plimsoll.api.base import (
     condition_column,
     host_name,
 )
+from plimsoll.api.bootstrap import Bootstrap
 from plimsoll.api.common import Conditions, Decisions, Taints
+from plimsoll.api.libvirt import LibvirtTemplate
 from plimsoll.api.ranges import MIN_MAX, MIN_MAX_QUANTITY
 from plimsoll.api.rules import ATOMIC, SET, Rule
 from plimsoll.api.scalars import (
@@ -237,6 +239,12 @@ class Template(Model):
         default=(),
         max_length=16,
         description="RuntimeClasses that the VM's image offers; empty: not restricted.",
+    )
+    libvirt: LibvirtTemplate | None = Field(
+        default=None, description="The VM on a hypervisor of the provider `libvirt`."
+    )
+    bootstrap: Bootstrap | None = Field(
+        default=None, description="How the VM joins; absent: by kubelet's TLS bootstrap."
     )
 
 

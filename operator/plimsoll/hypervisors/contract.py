@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from plimsoll.api.hypervisor import Capabilities, HostState
+from plimsoll.api.libvirt import LibvirtTemplate
 from plimsoll.world.snapshot import Frozen
 from plimsoll.world.vms import PowerState, VmInfo
 
@@ -98,6 +99,13 @@ class Intent(Frozen, frozen=True, kw_only=True):
     annotations: dict[str, str]
     taints: tuple[tuple[str, str, str], ...]
     """(key, value, effect)."""
+    max_cpu: int = 0
+    """Virtual CPUs to which it can ever be grown; 0: not at all."""
+    max_memory: int = 0
+    libvirt: LibvirtTemplate | None = None
+    """What the VM looks like on libvirt."""
+    user_data: str = ""
+    """What makes the VM a node. Secret: it holds a token."""
 
 
 class Provider(Protocol):
@@ -138,6 +146,33 @@ class Provider(Protocol):
 
         Raises:
             Conflict: a VM of that identity has another owner or cluster.
+        """
+
+    async def start(self, uuid: str, owner_uid: str) -> None:
+        """Powers on a VM of ours that is off; one that runs already is success.
+
+        Raises:
+            NotSupported: this hypervisor does that by itself, or not at all.
+            Conflict: a VM of that identity has another owner or cluster.
+        """
+
+    async def seal(self, uuid: str, owner_uid: str) -> None:
+        """Wipes what the VM was bootstrapped with: it has become a node, or never will.
+
+        Repeating it is success, and so is a VM that never had any.
+        """
+
+    async def console(self, uuid: str) -> str:
+        """The last lines that the VM wrote to its console; empty where nobody knows.
+
+        Never raises for a VM that is gone.
+        """
+
+    async def sweep(self, grace: float) -> tuple[str, ...]:
+        """Removes disks and seeds with our cluster's mark that belong to no VM.
+
+        Only what has been so at two looks at least ``grace`` seconds apart. Returns
+        what was removed, for Events. A hypervisor without leftovers returns nothing.
         """
 
     async def close(self) -> None:

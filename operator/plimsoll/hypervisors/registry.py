@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.api import Hypervisor
-from plimsoll.hypervisors.contract import Provider
+from plimsoll.hypervisors.contract import NotSupported, Provider
 from plimsoll.hypervisors.simulated import Simulated
 from plimsoll.kube import Kube
 
@@ -17,3 +17,5 @@ def provider_for(hypervisor: Hypervisor, kube: Kube, cluster_id: str, namespace:
     match hypervisor.spec.provider:
         case "simulated":
             return Simulated(kube, hypervisor, cluster_id, namespace)
+        case "libvirt":
+            raise NotSupported("the provider libvirt is not part of this build")

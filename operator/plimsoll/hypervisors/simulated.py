@@ -193,6 +193,21 @@ class Simulated:
                 return
         raise contract.Retryable(f"{self.name}: the VM {uuid} kept changing")
 
+    async def start(self, uuid: str, owner_uid: str) -> None:
+        """High availability starts VMs here, as the simulator plays it."""
+        raise contract.NotSupported(f"{self.name} starts VMs by itself")
+
+    async def seal(self, uuid: str, owner_uid: str) -> None:
+        """Nothing to wipe: simulated VMs need no user data."""
+
+    async def console(self, uuid: str) -> str:
+        """Simulated VMs say nothing."""
+        return ""
+
+    async def sweep(self, grace: float) -> tuple[str, ...]:
+        """A record is all there is of a simulated VM."""
+        return ()
+
     async def close(self) -> None:
         """Nothing of its own to release: the client belongs to the caller."""
 

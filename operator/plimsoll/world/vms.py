@@ -14,6 +14,8 @@ class PowerState(StrEnum):
     RUNNING = "Running"
     OFF = "Off"
     """Confirmed not running."""
+    PAUSED = "Paused"
+    """Somebody, or a full disk, has stopped it in its tracks; it may run again at any time."""
     RESTARTING = "Restarting"
     """High availability is bringing it up again elsewhere."""
     DELETING = "Deleting"
@@ -37,3 +39,6 @@ class VmInfo(Frozen, frozen=True, kw_only=True):
     memory: int
     provider_id: str
     created: float
+    """Seconds since the epoch."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses, as far as the hypervisor knows them."""
