@@ -43,6 +43,32 @@ HYPERVISOR: Document = {
     },
 }
 
+LIBVIRT: Document = {
+    "apiVersion": API_VERSION,
+    "kind": "Hypervisor",
+    "metadata": {"name": "rack-b"},
+    "spec": {
+        "provider": "libvirt",
+        "libvirt": {
+            "hosts": [
+                {"name": "k1", "zone": "z1", "uri": "qemu:///system", "maintenance": False},
+                {
+                    "name": "k2",
+                    "zone": "z2",
+                    "uri": "qemu+ssh://root@k2.example/system?port=2222",
+                    "maintenance": True,
+                },
+            ],
+            "callTimeout": "10s",
+        },
+        "credentialsSecretRef": {"name": "rack-b.ssh"},
+        "cpuOvercommitPercent": 200,
+        "restartWindow": "1m",
+        "inventoryInterval": "5s",
+    },
+}
+"""A Hypervisor of libvirt hosts."""
+
 VMPOOL: Document = {
     "apiVersion": API_VERSION,
     "kind": "VMPool",
@@ -88,6 +114,23 @@ VMPOOL: Document = {
                 {"key": "example.org/only", "value": "web", "effect": "NoExecute"},
             ],
             "runtimeClasses": ["runc", "kata"],
+            "libvirt": {
+                "image": "debian-12.qcow2",
+                "storagePool": "vms",
+                "diskSize": "20Gi",
+                "network": {"network": "", "bridge": "br0", "user": False},
+                "machine": "pc-q35-7.2",
+                "cpuModel": "host-model",
+                "acceleration": "KVM",
+                "firmware": "UEFI",
+                "extraDevices": ["<watchdog model='i6300esb' action='reset'/>"],
+            },
+            "bootstrap": {
+                "method": "Custom",
+                "endpoint": "https://10.0.0.1:6443",
+                "userData": "#!/bin/sh\necho ${name}\n",
+                "extraUserData": "",
+            },
         },
     },
 }
@@ -102,6 +145,7 @@ VMNODE: Document = {
         "host": "h1",
         "zone": "z1",
         "size": {"cpu": 2, "memory": "4Gi"},
+        "maxSize": {"cpu": 16, "memory": "64Gi"},
         "maxPods": 110,
         "reservedCpu": "200m",
         "reservedMemory": "512Mi",
@@ -145,6 +189,7 @@ OWNING["spec"]["template"] = {
 
 GOOD: dict[str, Document] = {
     "hypervisor": HYPERVISOR,
+    "libvirt": LIBVIRT,
     "vmpool": VMPOOL,
     "vmnode": VMNODE,
     "steering": STEERING,
@@ -204,6 +249,11 @@ _CPU, _MEMORY = ".spec.size.cpu", ".spec.size.memory"
 _HOST = ".spec.simulated.hosts"
 _WINDOW = ".spec.disruption.windows[0]"
 _SCALE_UP = ".spec.scaleUp"
+_LIBVIRT = ".spec.libvirt.hosts"
+_VM = ".spec.template.libvirt"
+_BOOTSTRAP = ".spec.template.bootstrap"
+_ONE_NETWORK = "needs exactly one of network, bridge and user"
+_OWN_USER_DATA = "userData belongs to the method Custom"
 
 SPANNING = [
     # min, max and step
@@ -252,6 +302,12 @@ SPANNING = [
     _case(
         "hypervisor", ".spec.simulated", REMOVED, "provider simulated needs the section simulated"
     ),
+    _case("libvirt", ".spec.libvirt", REMOVED, "provider libvirt needs the section libvirt"),
+    _case("vmpool", f"{_VM}.network.bridge", "", _ONE_NETWORK, blamed=f"{_VM}.network"),
+    _case("vmpool", f"{_VM}.network.user", True, _ONE_NETWORK, blamed=f"{_VM}.network"),
+    _case("vmnode", f"{_VM}.network.network", "default", _ONE_NETWORK, blamed=f"{_VM}.network"),
+    _case("vmpool", f"{_BOOTSTRAP}.method", "K3s", _OWN_USER_DATA, blamed=f"{_BOOTSTRAP}.userData"),
+    _case("vmnode", f"{_BOOTSTRAP}.userData", "", _OWN_USER_DATA),
     _case(
         "steering",
         ".spec.targetRef",
@@ -362,8 +418,24 @@ VALUES = [
     _case("vmpool", ".spec.template.labels.plain", "a b", "is not a label value"),
     _case("vmpool", ".spec.template.taints[0].key", "no key", "is not a well-formed key"),
     _case("vmpool", ".spec.template.taints[0].value", "a b", "is not a label value"),
+    # libvirt
+    _case("libvirt", f"{_LIBVIRT}[0].uri", "xen:///system", "is not a libvirt URI of QEMU/KVM"),
+    _case("libvirt", f"{_LIBVIRT}[1].uri", "qemu+ssh://a b/system", "is not a libvirt URI of QEMU"),
+    _case("libvirt", f"{_LIBVIRT}[0].uri", "", "at least 1 chars long", "is empty"),
+    _case("libvirt", f"{_LIBVIRT}[0].name", "host 1", "is not a label value"),
+    _case("libvirt", ".spec.libvirt.callTimeout", "0s", "is too short: give 1s or more"),
+    _case("vmpool", f"{_VM}.image", "images/base", "is not a name of a libvirt volume"),
+    _case("vmnode", f"{_VM}.image", "../base", "is not a name of a libvirt volume"),
+    _case("vmpool", f"{_VM}.storagePool", "my pool", "is not a name of a libvirt storage pool"),
+    _case("vmpool", f"{_VM}.diskSize", "0", "must be greater than zero"),
+    _case("vmpool", f"{_VM}.network.bridge", "br 0", "has wrong characters"),
+    _case("vmpool", f"{_VM}.machine", "q35'", "has wrong characters"),
+    _case("vmpool", f"{_VM}.cpuModel", "<host/>", "has wrong characters"),
+    _case("vmpool", f"{_BOOTSTRAP}.endpoint", "http://a", "is not an address of an API server"),
+    _case("vmnode", f"{_BOOTSTRAP}.endpoint", "https://", "is not an address of an API server"),
     # what must not occur twice
     _case("hypervisor", f"{_HOST}[1].name", "h1", "Duplicate value", "same name", f"{_HOST}[1]"),
+    _case("libvirt", f"{_LIBVIRT}[1].name", "k1", "Duplicate value", "same name", f"{_LIBVIRT}[1]"),
     _case("vmpool", ".spec.zones[1]", "z1", "Duplicate value", "same value"),
     _case(
         "vmpool",
@@ -375,7 +447,7 @@ VALUES = [
     ),
     _case("vmpool", f"{_WINDOW}.days[1]", "Sat", "Duplicate value", "same value"),
     # choices
-    _case("hypervisor", ".spec.provider", "libvrt", "Unsupported value", "choose one of simulated"),
+    _case("hypervisor", ".spec.provider", "libvrt", "Unsupported value", "did you mean libvirt?"),
     _case("hypervisor", f"{_HOST}[0].state", "up", "Unsupported value", "did you mean Up?"),
     _case(
         "hypervisor",
@@ -400,6 +472,9 @@ VALUES = [
         '"DaemonSet" is not allowed',
     ),
     _case("steering", ".spec.redundancy.across", "rack", "Unsupported value", '"rack" is not'),
+    _case("vmpool", f"{_VM}.firmware", "Bios", "Unsupported value", "did you mean BIOS?"),
+    _case("vmpool", f"{_VM}.acceleration", "kvm", "Unsupported value", "did you mean KVM?"),
+    _case("vmpool", f"{_BOOTSTRAP}.method", "Ansible", "Unsupported value", "choose one of Kub"),
     # pod templates
     _case("owning", ".spec.template.spec", REMOVED, "Required value", "is missing"),
     _case("owning", ".spec.template.spec.containers", [], "at least 1 items", "has too few items"),
