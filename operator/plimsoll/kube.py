@@ -175,6 +175,11 @@ class Kube:
         """URL of the API server."""
         return str(self._client.configuration.host)
 
+    @property
+    def certificate_authority(self) -> str:
+        """Path of the CA by which the API server is known; empty: those of the system."""
+        return str(self._client.configuration.ssl_ca_cert or "")
+
     # Reading
 
     @overload

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from ipaddress import IPv4Address, ip_address
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from plimsoll.api.base import Model
-from plimsoll.api.rules import Checked, Rule, matches
+from plimsoll.api.rules import ATOMIC, Checked, Rule, matches
+from plimsoll.api.text import Name
+
+PLACEHOLDERS: Final = (
+    "name",
+    "endpoint",
+    "token",
+    "caData",
+    "caHash",
+    "providerID",
+    "labels",
+    "taints",
+    "maxPods",
+    "reservedCPU",
+    "reservedMemory",
+)
+"""What a template of user data may ask for, as ``${name}``."""
+
+_LISTED = ", ".join(f"${{{name}}}" for name in PLACEHOLDERS)
 
 Endpoint = Annotated[
     str,
@@ -18,6 +37,46 @@ Endpoint = Annotated[
                 r"^(https://[^\s/?#@]+)?$",
                 "is not an address of an API server",
                 "write https://host or https://host:port",
+            ),
+        )
+    ),
+]
+
+UserDataTemplate = Annotated[
+    str,
+    Field(max_length=32768),
+    Checked(
+        (
+            matches(
+                r"^([^$]|[$][$]|[$][{](" + "|".join(PLACEHOLDERS) + r")[}])*$",
+                "has a $ that begins nothing known",
+                f"write $$ for a dollar sign, or one of {_LISTED}",
+            ),
+        )
+    ),
+]
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv4Address):
+        return True
+    return address.scope_id is None and address.ipv4_mapped is None
+
+
+IpAddress = Annotated[
+    str,
+    Field(max_length=45),
+    Checked(
+        (
+            Rule(
+                "isIP(self)",
+                "is not an IP address",
+                "write one such as 10.96.0.10 or fd00::a",
+                _is_ip,
             ),
         )
     ),
@@ -36,9 +95,18 @@ class Bootstrap(Model):
         default="",
         description="The API server as the VMs reach it; empty: as the operator itself does.",
     )
-    user_data: str = Field(
+    cluster_dns: Annotated[tuple[IpAddress, ...], ATOMIC] = Field(
+        default=(),
+        alias="clusterDNS",
+        max_length=3,
+        description="Addresses of the cluster's DNS service, for kubelet; empty: pods ask whom the "
+        "VM asks.",
+    )
+    cluster_domain: Name = Field(
+        default="cluster.local", description="The cluster's DNS domain, for kubelet."
+    )
+    user_data: UserDataTemplate = Field(
         default="",
-        max_length=32768,
         description="Template of the user data, for the method Custom: ${name}, ${endpoint}, "
         "${token}, ${caData}, ${caHash}, ${providerID}, ${labels}, ${taints}, ${maxPods}, "
         "${reservedCPU} and ${reservedMemory} are put in; $$ is a dollar sign.",
@@ -57,5 +125,19 @@ class Bootstrap(Model):
             "give both or neither",
             lambda spec: (spec.method == "Custom") == (spec.user_data != ""),
             field=".userData",
+        ),
+        Rule(
+            "self.method != 'Custom' || self.extraUserData == ''",
+            "extraUserData does not belong to the method Custom",
+            "write it into userData",
+            lambda spec: spec.method != "Custom" or spec.extra_user_data == "",
+            field=".extraUserData",
+        ),
+        Rule(
+            "self.method == 'Kubelet' || self.clusterDNS.size() == 0",
+            "clusterDNS belongs to the method Kubelet",
+            "remove it; a k3s server tells its agents, and your own user data what it likes",
+            lambda spec: spec.method == "Kubelet" or not spec.cluster_dns,
+            field=".clusterDNS",
         ),
     )

@@ -28,6 +28,13 @@ CORDONED: Final = "plimsoll.dev/cordoned"
 OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
 """Taint of a node whose machine is confirmed off: its pods and volumes are let go."""
 
+VMNODE: Final = "plimsoll.dev/vmnode"
+"""Label of a bootstrap token: the VMNode for which it was made."""
+
+VMNODE_UID: Final = "plimsoll.dev/vmnode-uid"
+CLUSTER: Final = "plimsoll.dev/cluster"
+"""Annotations of a bootstrap token: the VMNode's UID, and our mark on VMs."""
+
 VM_FINALIZER: Final = "plimsoll.dev/vm"
 """Finalizer of a VMNode from its creation until its VM is proven gone and its node deleted."""
 

@@ -1,0 +1,1 @@
+"""How a VM becomes a node: user data, tokens, and which certificates are approved."""
