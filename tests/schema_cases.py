@@ -130,6 +130,8 @@ VMPOOL: Document = {
                 "endpoint": "https://10.0.0.1:6443",
                 "userData": "#!/bin/sh\necho ${name}\n",
                 "extraUserData": "",
+                "clusterDNS": ["10.96.0.10", "fd00::a"],
+                "clusterDomain": "cluster.example",
             },
         },
     },
@@ -306,8 +308,30 @@ SPANNING = [
     _case("vmpool", f"{_VM}.network.bridge", "", _ONE_NETWORK, blamed=f"{_VM}.network"),
     _case("vmpool", f"{_VM}.network.user", True, _ONE_NETWORK, blamed=f"{_VM}.network"),
     _case("vmnode", f"{_VM}.network.network", "default", _ONE_NETWORK, blamed=f"{_VM}.network"),
-    _case("vmpool", f"{_BOOTSTRAP}.method", "K3s", _OWN_USER_DATA, blamed=f"{_BOOTSTRAP}.userData"),
+    _case(
+        "vmpool", f"{_BOOTSTRAP}.method", "Kubelet", _OWN_USER_DATA, blamed=f"{_BOOTSTRAP}.userData"
+    ),
     _case("vmnode", f"{_BOOTSTRAP}.userData", "", _OWN_USER_DATA),
+    *(
+        case
+        for good in ("vmpool", "vmnode")
+        for case in (
+            _case(
+                good,
+                f"{_BOOTSTRAP}.extraUserData",
+                "runcmd: []",
+                "extraUserData does not belong to the method Custom",
+            ),
+            _case(
+                good,
+                f"{_BOOTSTRAP}.method",
+                "K3s",
+                "clusterDNS does not belong to the method K3s",
+                blamed=f"{_BOOTSTRAP}.clusterDNS",
+                **{"template.bootstrap.userData": ""},
+            ),
+        )
+    ),
     _case(
         "steering",
         ".spec.targetRef",
@@ -433,6 +457,11 @@ VALUES = [
     _case("vmpool", f"{_VM}.cpuModel", "<host/>", "has wrong characters"),
     _case("vmpool", f"{_BOOTSTRAP}.endpoint", "http://a", "is not an address of an API server"),
     _case("vmnode", f"{_BOOTSTRAP}.endpoint", "https://", "is not an address of an API server"),
+    _case("vmpool", f"{_BOOTSTRAP}.userData", "echo $HOME", "has a $ that begins nothing known"),
+    _case("vmpool", f"{_BOOTSTRAP}.userData", "${secret}", "has a $ that begins nothing known"),
+    _case("vmpool", f"{_BOOTSTRAP}.clusterDNS[1]", "010.0.0.1", "is not an IP address"),
+    _case("vmpool", f"{_BOOTSTRAP}.clusterDNS[1]", "fe80::1%eth0", "is not an IP address"),
+    _case("vmnode", f"{_BOOTSTRAP}.clusterDomain", "a..b", "is not a name of a Kubernetes object"),
     # what must not occur twice
     _case("hypervisor", f"{_HOST}[1].name", "h1", "Duplicate value", "same name", f"{_HOST}[1]"),
     _case("libvirt", f"{_LIBVIRT}[1].name", "k1", "Duplicate value", "same name", f"{_LIBVIRT}[1]"),

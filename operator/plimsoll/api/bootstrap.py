@@ -23,6 +23,8 @@ PLACEHOLDERS: Final = (
     "maxPods",
     "reservedCPU",
     "reservedMemory",
+    "clusterDNS",
+    "clusterDomain",
 )
 """What a template of user data may ask for, as ``${name}``."""
 
@@ -100,16 +102,15 @@ class Bootstrap(Model):
         alias="clusterDNS",
         max_length=3,
         description="Addresses of the cluster's DNS service, for kubelet; empty: pods ask whom the "
-        "VM asks.",
+        "VM asks. Not for the method K3s.",
     )
     cluster_domain: Name = Field(
         default="cluster.local", description="The cluster's DNS domain, for kubelet."
     )
     user_data: UserDataTemplate = Field(
         default="",
-        description="Template of the user data, for the method Custom: ${name}, ${endpoint}, "
-        "${token}, ${caData}, ${caHash}, ${providerID}, ${labels}, ${taints}, ${maxPods}, "
-        "${reservedCPU} and ${reservedMemory} are put in; $$ is a dollar sign.",
+        description=f"Template of the user data, for the method Custom. Put in are {_LISTED}; $$ "
+        "is a dollar sign.",
     )
     extra_user_data: str = Field(
         default="",
@@ -134,10 +135,10 @@ class Bootstrap(Model):
             field=".extraUserData",
         ),
         Rule(
-            "self.method == 'Kubelet' || self.clusterDNS.size() == 0",
-            "clusterDNS belongs to the method Kubelet",
-            "remove it; a k3s server tells its agents, and your own user data what it likes",
-            lambda spec: spec.method == "Kubelet" or not spec.cluster_dns,
+            "self.method != 'K3s' || self.clusterDNS.size() == 0",
+            "clusterDNS does not belong to the method K3s",
+            "remove it; a k3s server tells its agents",
+            lambda spec: spec.method != "K3s" or not spec.cluster_dns,
             field=".clusterDNS",
         ),
     )

@@ -11,7 +11,14 @@ from plimsoll.bootstrap.errors import BootstrapError
 Document = dict[str, Any]
 HEADER: Final = "#cloud-config"
 PATH: Final = ".spec.template.bootstrap.extraUserData"
-_OTHER_FORMATS: Final = ("#!", "#include", "#part-handler", "#cloud-boothook", "## template", "MIME")
+_OTHER_FORMATS: Final = (
+    "#!",
+    "#include",
+    "#part-handler",
+    "#cloud-boothook",
+    "## template",
+    "MIME",
+)
 _MINE: Final = "is set by Plimsoll: remove it"
 
 

@@ -165,6 +165,8 @@ def _custom(bootstrap: Bootstrap, machine: Machine, cluster: Anchor, token: Toke
         "maxPods": str(machine.max_pods),
         "reservedCPU": machine.reserved["cpu"],
         "reservedMemory": machine.reserved["memory"],
+        "clusterDNS": ",".join(bootstrap.cluster_dns),
+        "clusterDomain": bootstrap.cluster_domain,
     }
     try:
         return Template(bootstrap.user_data).substitute(values)
