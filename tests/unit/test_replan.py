@@ -17,7 +17,7 @@ from plimsoll.decide.plan import Lever, Plan, encode
 from plimsoll.decide.planner import plan
 from plimsoll.decide.replan import Replanner
 from plimsoll.world.snapshot import Pod, PodShape, Resources, Snapshot, Vm
-from plimsoll.world.wire import LabelSelector, PodAffinityTerm
+from plimsoll.world.wire import LabelSelector, PodAffinityTerm, Taint
 
 RACK = w.hypervisor(w.host("h0", 1000, 4000))
 HOSTS = tuple(w.host(f"h{n}", 32, 128, zone="ab"[n % 2]) for n in range(4))
@@ -49,9 +49,10 @@ def world() -> Snapshot:
 
 
 def changed(before: Snapshot, chance: random.Random) -> Snapshot:
-    """The same with a pod more, fewer or other, or with a VM in another state."""
+    """The same with a pod more, fewer or other, or with a VM more, fewer or in another state."""
     pods = list(before.pods)
-    kinds = ["come"] * 3 + ["go", "strand", "terminate", "cordon", "unready", "measured", "nothing"]
+    kinds = ["come"] * 4 + ["go", "strand", "terminate", "cordon", "unready", "measured"]
+    kinds += ["nothing", "join", "join", "vanish", "relabel", "move", "retire", "inventory"]
     what = chance.choice(kinds)
     if what == "come":
         pods += [
@@ -76,7 +77,49 @@ def changed(before: Snapshot, chance: random.Random) -> Snapshot:
     elif what == "measured":
         # Now and then more than the load line allows.
         vms = [w.replace(vm, usage=_share_of(vm, chance.uniform(0.2, 1.2))) for vm in vms]
-    return w.replace(before, pods=tuple(sorted(pods, key=_key)), vms=tuple(vms))
+    elif what == "join":
+        vms += _joining({vm.name for vm in vms}, chance)
+    elif what == "vanish" and vms:
+        # Its pods are still bound to it.
+        vms.remove(chance.choice(vms))
+    elif what in ("relabel", "move", "retire") and vms:
+        number = chance.randrange(len(vms))
+        vms[number] = _other(vms[number], what, chance)
+    hypervisors = before.hypervisors
+    if what == "inventory":
+        taken = tuple(w.replace(host, cpu_other=chance.choice([0, 8000])) for host in HOSTS)
+        hypervisors = (w.replace(before.hypervisors[0], hosts=taken),)
+    return w.replace(
+        before,
+        hypervisors=hypervisors,
+        pods=tuple(sorted(pods, key=_key)),
+        vms=tuple(sorted(vms, key=lambda vm: vm.name)),
+    )
+
+
+def _joining(names: set[str], chance: random.Random) -> list[Vm]:
+    """A VM of the pool that somebody made, or a node of no pool, unless the name is taken."""
+    name, host = f"web-{chance.randint(1, 6)}", chance.choice(HOSTS)
+    joining = w.vm(name, host.name, 4, 8, zone=host.zone)
+    if chance.random() < 0.3:
+        joining = w.replace(joining, pool=None, hypervisor="")
+    return [joining] if name not in names else []
+
+
+def _other(vm: Vm, what: str, chance: random.Random) -> Vm:
+    """The VM with another label or taint, on another host, or about to leave."""
+    if what == "retire":
+        return w.replace(vm, retiring=not vm.retiring)
+    if what == "move":
+        host = chance.choice(HOSTS)
+        labels = vm.labels | {names.HOST: host.name, names.ZONE: host.zone}
+        return w.replace(vm, host=host.name, zone=host.zone, labels=labels)
+    taints = (Taint(key="dedicated", effect=chance.choice(["NoSchedule", "NoExecute"])),)
+    return w.replace(
+        vm,
+        labels=vm.labels | {"tier": chance.choice("ab")},
+        taints=() if vm.taints else taints,
+    )
 
 
 def _share_of(vm: Vm, share: float) -> Resources:
@@ -101,6 +144,32 @@ def test_any_sequence_of_changes_is_decided_as_from_scratch(seed: int) -> None:
             present = w.carry_out(present, again)
             now += 30
         now += chance.choice([0, 3600])
+
+
+def test_a_vm_more_or_fewer_is_taken_into_the_fleet_that_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Snapshot] = []
+
+    class Counted(Fleet):
+        def __init__(self, snapshot: Snapshot) -> None:
+            made.append(snapshot)
+            super().__init__(snapshot)
+
+    owner = w.pool(nodes={"min": 0, "max": 20})
+    vms = tuple(w.vm(f"web-{n:02}", "h0", 4, 8, of=owner) for n in range(10, 20))
+    pods = tuple(w.pod(f"p{n}", KINDS[n % len(KINDS)], f"web-1{n}") for n in range(10))
+    present = Snapshot(
+        hypervisors=(RACK,), pools=(owner,), vms=vms, pods=pods, namespaces={"default": {}}
+    )
+    replanner = Replanner()
+    monkeypatch.setattr(replan, "Fleet", Counted)
+    replanner.plan(present, w.NOW)
+    first = w.vm("web-01", "h0", 4, 8, of=owner)
+    for vms in ((first, *present.vms), present.vms, present.vms[:4] + present.vms[5:]):
+        present = w.replace(present, vms=vms)
+        assert encode(replanner.plan(present, w.NOW)) == encode(plan(present, w.NOW))
+    assert len(made) == 1
 
 
 def test_a_plan_that_failed_is_not_built_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ Pods of one shape are one ``PodClass``. Classes that differ in size only share t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 from plimsoll.api import labels as names
 from plimsoll.decide.columns import Bools
 from plimsoll.decide.counting import Counter, Spread
-from plimsoll.decide.ports import count
+from plimsoll.decide.ports import count, moved_to
 from plimsoll.decide.topology import Labelled, Selection, Topology
 from plimsoll.world.selectors import requirement_matches, untolerated
 from plimsoll.world.snapshot import PodShape
@@ -47,6 +47,11 @@ class NodeRules:
         self._takes = None
         for name, piece in self._pieces.items():
             self._pieces[name] = piece[:count]
+
+    def arrange(self) -> None:
+        """All VMs got other slots: everything is worked out anew when it is asked for."""
+        self._takes = None
+        self._pieces.clear()
 
     def selected(self) -> Bools:
         """Node selector, node affinity and volumes match."""
@@ -212,6 +217,10 @@ class Rules:
             for spread, _ in self.even:
                 spread.carry(slot, number)
 
+    def arrange(self, moved: Sequence[int]) -> None:
+        """VMs got other slots: by the slot that each had, the one it has now."""
+        self.placed = moved_to(moved, self.placed)
+
     def wanted_near(self) -> list[str]:
         """Topology keys by which pods that are placed must be near pods like this one."""
         return sorted(
@@ -320,6 +329,17 @@ class Classes:
         """Forgets the slots from ``count`` on."""
         for nodes in self._nodes.values():
             nodes.truncate(count)
+
+    def arrange(self, moved: Sequence[int]) -> None:
+        """VMs got other slots: by the slot that each had, the one it has now."""
+        for nodes in self._nodes.values():
+            nodes.arrange()
+        for rules in self._rules.values():
+            rules.arrange(moved)
+
+    def __len__(self) -> int:
+        """Number of classes that have been seen, those that are gone included."""
+        return len(self._classes)
 
     def rules(self) -> list[Rules]:
         """All rules known, in the order in which they became known."""

@@ -1,7 +1,9 @@
 """Arrays over VMs: what the filters ask of each VM, one column a question.
 
-A VM has a *slot*, its index in every column. Slots are given in the order in which
-VMs are opened and are never given twice, so that equal worlds make equal columns.
+A VM has a *slot*, its index in every column. Within a plan slots are given in the order in
+which VMs are opened and are never given twice; between plans VMs that come or go are taken
+in by ``arrange``. So the order of slots is that of the snapshot, and equal worlds make equal
+columns.
 A column of labels holds a small number for each distinct value, so that a selector
 is worked out once for each value, not for each VM.
 """
@@ -71,17 +73,37 @@ class Values:
             self._all = _grown(self._all, self._columns.capacity)
             self._narrow = _grown(self._narrow, self._columns.capacity)
         for slot in range(len(self.codes), count):
-            value = self._get(slot)
-            if value is None:
-                self._all[slot] = self._narrow[slot] = ABSENT
-                continue
             known = len(self.values)
-            self._all[slot] = code = self.code(value)
-            if code <= _NARROW:
-                self._narrow[slot] = code
-            if self.unique:
+            code = self._set(slot)
+            if self.unique and code != ABSENT:
                 self._note(code, slot, code < known)
         self.codes = self._all[:count]
+
+    def arrange(self, places: Ints, fresh: list[int]) -> None:
+        """As ``Columns.arrange``; ``fresh`` are the slots of VMs that are new."""
+        count = len(places)
+        if len(self._all) < count:
+            self._all = _grown(self._all, self._columns.capacity)
+            self._narrow = _grown(self._narrow, self._columns.capacity)
+        self._all[:count] = self._all[places]
+        self._narrow[:count] = self._narrow[places]
+        for slot in fresh:
+            self._set(slot)
+        self.codes = self._all[:count]
+        there = self.codes[self.codes != ABSENT]
+        self.unique = len(np.unique(there)) == len(there)
+        last = np.full(self.size, self._columns.capacity)
+        last[self.codes] = np.arange(count)
+        self._last = last.tolist()
+
+    def _set(self, slot: int) -> int:
+        """Takes in the value of one VM; answers its code."""
+        value = self._get(slot)
+        code = ABSENT if value is None else self.code(value)
+        self._all[slot] = code
+        if code <= _NARROW:
+            self._narrow[slot] = code
+        return code
 
     def _note(self, code: int, slot: int, seen: bool) -> None:
         if not seen:
@@ -217,9 +239,7 @@ class Columns:
         """A new slot; answers it. The caller sets what is in it."""
         slot = self.count
         if slot == self.capacity:
-            self.capacity *= 2
-            self._store = {name: _grown(a, self.capacity) for name, a in self._store.items()}
-            self._extended = {name: _grown(a, self.capacity) for name, a in self._extended.items()}
+            self._grow()
         self.count += 1
         self._view()
         return slot
@@ -235,12 +255,36 @@ class Columns:
         for column in (*self.labels.values(), *self._others):
             column.truncate(count)
 
+    def arrange(self, places: Ints) -> None:
+        """Gives all VMs other slots: by new slot the one it had, or -1 for a VM that is new.
+
+        The caller sets what is in those that are new. Whoever is not named is forgotten.
+        """
+        self.count = count = len(places)
+        fresh = np.flatnonzero(places < 0)
+        while count > self.capacity:
+            self._grow()
+        for array in (*self._store.values(), *self._extended.values()):
+            array[:count] = array[places]
+            array[fresh] = 0
+            array[count:] = 0
+        self.takes_version += 1
+        self.open_version += 1
+        self._view()
+        for column in (*self.labels.values(), *self._others):
+            column.arrange(places, fresh.tolist())
+
     def extend_values(self) -> None:
         """Takes newly opened VMs into the columns of values."""
         for column in self.labels.values():
             column.extend()
         for column in self._others:
             column.extend()
+
+    def _grow(self) -> None:
+        self.capacity *= 2
+        self._store = {name: _grown(a, self.capacity) for name, a in self._store.items()}
+        self._extended = {name: _grown(a, self.capacity) for name, a in self._extended.items()}
 
     def _view(self) -> None:
         for name, array in self._store.items():

@@ -53,6 +53,10 @@ class Counter:
         if self._none is not None and len(self._none) > count:
             self._none = None
 
+    def arrange(self) -> None:
+        """All VMs got other slots."""
+        self._none = None
+
     def cover(self) -> None:
         """Makes room for domains seen since."""
         if len(self.counts) < self.column.size:
@@ -142,6 +146,13 @@ class Spread(Counter):
         super().truncate(count)
         self.carriers.truncate(count)
         self._eligible = self._eligible[:count]
+        self._forget()
+
+    def arrange(self) -> None:
+        super().arrange()
+        self.carriers.arrange()
+        self._eligible = np.zeros(0, np.bool_)
+        self._open = None
         self._forget()
 
     def domains(self) -> tuple[Bools, Ints, bool]:

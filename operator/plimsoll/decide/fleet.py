@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import log2
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Phase
@@ -214,7 +215,7 @@ class Fleet:
         self.sizes = {pool.name: Sizes.of(pool.spec) for pool in snapshot.pools}
         self.promising = sorted(p.name for p in snapshot.pools if p.spec.survive.hosts)
         """Pools that promise to survive the loss of hosts."""
-        self.hypervisors = {h.name: h for h in snapshot.hypervisors}
+        self.hypervisors: dict[str, Hypervisor] = {}
         self.by_slot: list[Bin] = []
         self.columns = Columns(
             len(snapshot.vms),
@@ -249,7 +250,6 @@ class Fleet:
         self.bins: dict[str, Bin] = {}
         self.where: dict[str, str] = {}
         self.rooms: dict[tuple[str, str], HostRoom] = {}
-        self._endless = HostRoom(None, None, None)
         self.census = {name: Census() for name in self.pools}
         self.touched: list[int] = []
         """Slots of VMs in the order in which they changed."""
@@ -267,14 +267,11 @@ class Fleet:
         self._marks = 0
         self._by_pool: dict[str, list[Bin]] = {}
         self._by_pool_version = -1
-        for hypervisor in snapshot.hypervisors:
-            for host in hypervisor.hosts or ():
-                self.rooms[hypervisor.name, host.name] = HostRoom(
-                    host, host.cpu - host.cpu_other, host.memory - host.memory_other
-                )
+        self.set_hypervisors(snapshot.hypervisors)
         for vm in snapshot.vms:
-            self._add_existing(vm)
+            self.open(self.existing(vm))
         self._put_bound(snapshot.pods)
+        self._classes_first = len(self.classes)
 
     def hosts_known(self, hypervisor: Hypervisor) -> bool:
         return hypervisor.hosts is not None
@@ -416,7 +413,7 @@ class Fleet:
             self.take(pod.key).epoch += 1
 
     def change(self, before: Vm, after: Vm) -> bool:
-        """Takes in what changed of a VM; False: more than can be taken in, it must be made anew."""
+        """Takes in what changed of a VM; False: it is too much, the VM must be opened anew."""
         target = self.bins[before.name]
         same = ["uid", "pool", "hypervisor", "host", "zone", "cpu", "memory", "labels"]
         same += ["taints", "schedulable"]
@@ -436,6 +433,77 @@ class Fleet:
         self.version += 1
         self._show(target)
         return True
+
+    def set_hypervisors(self, hypervisors: Iterable[Hypervisor]) -> None:
+        """Takes in hypervisors with their hosts, and what the VMs take from these."""
+        self.hypervisors = {h.name: h for h in hypervisors}
+        self._endless = HostRoom(None, None, None)
+        self.rooms = {
+            (h.name, host.name): HostRoom(
+                host, host.cpu - host.cpu_other, host.memory - host.memory_other
+            )
+            for h in self.hypervisors.values()
+            for host in h.hosts or ()
+        }
+        self.promises = {}
+        for target in self.by_slot:
+            room = self.room(target.hypervisor, target.host)
+            room.take(target.cpu, target.memory)
+            room.vms += 1
+
+    def exchange(self, gone: Iterable[Vm], new: Iterable[Vm], vms: Iterable[Vm]) -> None:
+        """Takes in VMs that are there no more, and others that are new; one may be both.
+
+        ``vms`` are all that there are now, in the order of their slots. Pods stay where they
+        are bound to, whether that VM is there or not.
+        """
+        epochs = {}
+        for vm in gone:
+            left = self.bins[vm.name]
+            pods = self.pods_of(left)
+            for pod in pods:
+                self.take(pod.key)
+            self.close(left.name)
+            self.names.discard(left.name)
+            if pods:
+                self.absent[left.name] = len(pods)
+            epochs[left.name] = left.epoch + 1
+        fresh = {vm.name: self.existing(vm) for vm in new}
+        self._arrange([fresh.get(vm.name) or self.bins[vm.name] for vm in vms])
+        bound: dict[str, list[Pod]] = {name: [] for name in fresh if self.absent.pop(name, 0)}
+        for pod in self.pods.values() if bound else ():
+            if pod.node in bound:
+                bound[pod.node].append(pod)
+        for name, target in fresh.items():
+            target.epoch = epochs.get(name, 0)
+            self.open(target)
+            for pod in bound.get(name, ()):
+                self.put(pod.key, pod.shape, target, pod.terminating)
+        # In the order of slots, as if all had been opened one after the other.
+        self.bins = {target.name: target for target in self.by_slot}
+        for census in self.census.values():
+            census.first_number = 1
+
+    def _arrange(self, order: list[Bin]) -> None:
+        """Gives VMs their slots in this order; those that have none yet are about to be opened."""
+        moved = [-1] * self.columns.count
+        places = np.array([target.slot for target in order], np.int64)
+        for slot, target in enumerate(order):
+            if target.slot >= 0:
+                moved[target.slot] = slot
+            target.slot = slot
+        self.by_slot = order
+        self.columns.arrange(places)
+        self.topology.arrange(moved)
+        self.classes.arrange(moved)
+        self.ports.arrange(moved)
+        self.promises = {}
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether much of what it remembers is there no more: names of VMs, shapes of pods."""
+        names, classes = self.node_names.size, len(self.classes)
+        return names > 2 * self.columns.count + _SLACK or classes > 2 * self._classes_first + _SLACK
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on: they were of VMs that only a plan had."""
@@ -649,29 +717,28 @@ class Fleet:
         for (node, shape_key, terminating), keys in together.items():
             self.put_all(keys, self.classes.of(shapes[shape_key]), self.bins[node], terminating)
 
-    def _add_existing(self, vm: Vm) -> None:
+    def existing(self, vm: Vm) -> Bin:
+        """A VM of the snapshot, not opened yet."""
         pool = self.pools.get(vm.pool) if vm.pool is not None else None
         density = pool.spec.density if pool is not None else None
-        self.open(
-            Bin(
-                name=vm.name,
-                pool=pool,
-                vm=vm,
-                hypervisor=vm.hypervisor,
-                host=vm.host,
-                zone=vm.zone,
-                labels=vm.labels,
-                taints=vm.taints if vm.schedulable else (*vm.taints, CORDON),
-                cpu=vm.cpu,
-                memory=vm.memory,
-                allocatable_cpu=vm.allocatable.cpu,
-                allocatable_memory=vm.allocatable.memory,
-                extended=vm.allocatable.extended,
-                max_pods=vm.max_pods,
-                berths_max=_berths_max(vm, pool),
-                line_percent=density.load_line_percent if density is not None else 100,
-                accepts=_accepts(vm, pool),
-            )
+        return Bin(
+            name=vm.name,
+            pool=pool,
+            vm=vm,
+            hypervisor=vm.hypervisor,
+            host=vm.host,
+            zone=vm.zone,
+            labels=vm.labels,
+            taints=vm.taints if vm.schedulable else (*vm.taints, CORDON),
+            cpu=vm.cpu,
+            memory=vm.memory,
+            allocatable_cpu=vm.allocatable.cpu,
+            allocatable_memory=vm.allocatable.memory,
+            extended=vm.allocatable.extended,
+            max_pods=vm.max_pods,
+            berths_max=_berths_max(vm, pool),
+            line_percent=density.load_line_percent if density is not None else 100,
+            accepts=_accepts(vm, pool),
         )
 
 
@@ -686,6 +753,7 @@ def is_leaving(vm: Vm) -> bool:
     return vm.retiring or vm.phase in LEAVING
 
 
+_SLACK: Final = 1000
 _USUAL_MEMORY_PER_CPU = 4.0 * 1024**3
 """Where pods tell nothing: the ratio of common machine types."""
 

@@ -6,10 +6,11 @@ the wildcard.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Final, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
 
 _WILD: Final = frozenset({"", "0.0.0.0"})
 
@@ -26,6 +27,10 @@ class Port:
         count(addresses, address, number)
         if not addresses:
             del self._at[slot]
+
+    def arrange(self, moved: Sequence[int]) -> None:
+        """VMs got other slots: by the slot that each had, the one it has now."""
+        self._at = moved_to(moved, self._at)
 
     def taken(self, address: str) -> list[int]:
         """Slots of the VMs where it is in use on this address."""
@@ -55,6 +60,11 @@ class Ports:
         """One port."""
         return self._ports.setdefault((protocol, number), Port())
 
+    def arrange(self, moved: Sequence[int]) -> None:
+        """VMs got other slots: by the slot that each had, the one it has now."""
+        for port in self._ports.values():
+            port.arrange(moved)
+
 
 def count(numbers: dict[Key, int], key: Key, more: int) -> None:
     """Counts so many more of a key; one of which there are none is not named."""
@@ -63,3 +73,8 @@ def count(numbers: dict[Key, int], key: Key, more: int) -> None:
         numbers[key] = number
     else:
         numbers.pop(key, None)
+
+
+def moved_to(moved: Sequence[int], by_slot: dict[int, T]) -> dict[int, T]:
+    """What is kept by slot, after VMs got other slots: by the one that each had, that of now."""
+    return {moved[slot]: what for slot, what in by_slot.items()}

@@ -11,6 +11,7 @@ up again when it changes, and else in its turn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,11 @@ from plimsoll.decide.plan import Plan
 from plimsoll.decide.planner import EFFORT, Planner, improved
 from plimsoll.world.snapshot import Snapshot, Vm
 from plimsoll.world.tracking import changes
+
+_FEW: Final = 8
+"""So many VMs that come or go are always taken in."""
+_MANY: Final = 4
+"""Above a quarter of all VMs, making everything anew is quicker than taking them in."""
 
 
 class Replanner:
@@ -72,28 +78,34 @@ def _carry_on(before: Fleet, fleet: Fleet) -> None:
 def _refreshed(fleet: Fleet, snapshot: Snapshot) -> int | None:
     """Takes in VMs and pods that changed, and counts them; None: make the fleet anew.
 
-    What was measured of a VM is not counted.
+    What was measured of a VM is not counted. Objects that are the same are equal: whoever
+    makes snapshots one after the other keeps what did not change.
     """
     before = fleet.snapshot
-    if (
-        before.pools != snapshot.pools
-        or before.hypervisors != snapshot.hypervisors
-        or before.namespaces != snapshot.namespaces
-        or len(before.vms) != len(snapshot.vms)
-    ):
+    if fleet.is_worn or before.pools != snapshot.pools or before.namespaces != snapshot.namespaces:
         return None
     count = 0
-    for old_vm, new_vm in zip(before.vms, snapshot.vms, strict=True):
-        if old_vm is new_vm:
-            continue
-        if _only_measured(old_vm, new_vm, fleet):
-            fleet.bins[old_vm.name].vm = new_vm
-            continue
-        if old_vm.name != new_vm.name or not fleet.change(old_vm, new_vm):
-            return None
+    if before.hypervisors != snapshot.hypervisors:
+        fleet.set_hypervisors(snapshot.hypervisors)
         count += 1
-    # Objects that are the same are equal: whoever makes snapshots one after the other
-    # keeps what did not change.
+    vms = changes(before.vms, snapshot.vms)
+    were = {vm.name: vm for vm in vms.gone}
+    gone, new = [], []
+    for vm in vms.new:
+        old = were.pop(vm.name, None)
+        if old is not None and _only_measured(old, vm, fleet):
+            fleet.bins[vm.name].vm = vm
+            continue
+        count += 1
+        if old is None or not fleet.change(old, vm):
+            gone += [old] if old is not None else []
+            new.append(vm)
+    gone += were.values()
+    count += len(were)
+    if len(gone) + len(new) > max(_FEW, len(snapshot.vms) // _MANY):
+        return None
+    if gone or new:
+        fleet.exchange(gone, new, snapshot.vms)
     pods = changes(before.pods, snapshot.pods)
     for pod in pods.gone:
         fleet.leave(pod)

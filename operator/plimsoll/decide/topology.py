@@ -6,13 +6,14 @@ against each distinct set of labels, so that cost grows with classes and VMs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from plimsoll.decide.columns import Bools, Columns
 from plimsoll.decide.counting import Counter, Spread
+from plimsoll.decide.ports import moved_to
 from plimsoll.world.selectors import selector_matches
 from plimsoll.world.wire import LabelSelector, PodAffinityTerm, TopologySpreadConstraint
 
@@ -148,6 +149,15 @@ class Topology:
         for counters in (self._counters, self._spreads, self._avoiders):
             for counter in counters.values():
                 counter.truncate(count)
+
+    def arrange(self, moved: Sequence[int]) -> None:
+        """VMs got other slots: by the slot that each had, the one it has now."""
+        for pods in self._labelled.values():
+            pods.placed = moved_to(moved, pods.placed)
+            pods.staying = moved_to(moved, pods.staying)
+        for counters in (self._counters, self._spreads, self._avoiders):
+            for counter in counters.values():
+                counter.arrange()
 
     def avoider(self, selections: Selections, key: str) -> Counter:
         """Placed pods that keep away whom the selections select, by domain."""
