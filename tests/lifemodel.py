@@ -223,10 +223,17 @@ class ModelHypervisor:
         self.full = False
         self.stuck = False
         """VMs that are created do not come up."""
+        self.half = False
+        """VMs are made, but not started."""
+        self.able: dict[str, bool] = {}
+        """Capabilities besides the usual ones."""
+        self.seeds: dict[str, str] = {}
+        """By identity: what the VM was given to become a node."""
         self._serial = itertools.count(1)
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(hot_add_cpu=True, hot_add_memory=True, high_availability=True)
+        usual = {"hot_add_cpu": True, "hot_add_memory": True, "high_availability": True}
+        return Capabilities(**usual | self.able)
 
     async def hosts(self) -> tuple[HostInfo, ...]:
         raise NotImplementedError
@@ -244,7 +251,7 @@ class ModelHypervisor:
             owner_uid=intent.uid,
             cluster=CLUSTER,
             host="h1",
-            power=PowerState.CREATING,
+            power=PowerState.OFF if self.half else PowerState.CREATING,
             cpu=intent.cpu,
             memory=intent.memory,
             provider_id=f"model://{serial}",
@@ -252,6 +259,10 @@ class ModelHypervisor:
         )
         self.vms[made.uuid] = made
         self._model.made.setdefault(intent.uid, set()).add(made.uuid)
+        if intent.user_data:
+            self.seeds[made.uuid] = intent.user_data
+        elif self.able.get("bootstrap"):
+            self._model.wrongs.append("a VM was made that cannot become a node")
         if after:
             raise after
         return made
@@ -288,6 +299,29 @@ class ModelHypervisor:
         if after:
             raise after
 
+    async def start(self, uuid: str, owner_uid: str) -> None:
+        before, after = self._faults()
+        if before:
+            raise before
+        vm = self.vms[uuid]
+        if (vm.owner_uid, vm.cluster) != (owner_uid, CLUSTER):
+            raise contract.Conflict("it is somebody else's")
+        if self.full:
+            raise contract.NoCapacity("its host has no room")
+        if vm.power is PowerState.OFF:
+            self.set(uuid, power=PowerState.CREATING)
+            self._model.starts += 1
+        if after:
+            raise after
+
+    async def seal(self, uuid: str, owner_uid: str) -> None:
+        before, after = self._faults()
+        if before:
+            raise before
+        self.seeds.pop(uuid, None)
+        if after:
+            raise after
+
     async def close(self) -> None:
         pass
 
@@ -302,6 +336,39 @@ class ModelHypervisor:
     def _must_answer(self) -> None:
         if self.silent:
             raise contract.Retryable("the hypervisor is silent")
+
+
+class ModelTokens:
+    """Bootstrap tokens, by id: the UID of the VMNode that each is for."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.tokens: dict[str, str] = {}
+
+    async def prepare(self, record: VMNode, intent: Intent, lifetime: float) -> str:
+        before, after = self._model.api._faults()
+        if before:
+            raise before
+        named = self._model.vmnode
+        assert named is not None
+        assert named.status is not None
+        assert record.status is not None
+        token = record.status.bootstrap_token
+        if not token or named.status.bootstrap_token != token:
+            self._model.wrongs.append("a token was made before its id was recorded")
+        self.tokens[token] = record.metadata.uid
+        if after:
+            raise after
+        return f"join with {token}"
+
+    async def forget(self, record: VMNode) -> None:
+        before, after = self._model.api._faults()
+        if before:
+            raise before
+        assert record.status is not None
+        self.tokens.pop(record.status.bootstrap_token, None)
+        if after:
+            raise after
 
 
 class _Store:
@@ -347,7 +414,10 @@ class _Bugs(logging.Handler):
 class Model:
     """The world of one VMNode, and the operator in it."""
 
-    def __init__(self, on_timeout: str = "Keep") -> None:
+    def __init__(
+        self, on_timeout: str = "Keep", *, real: bool = False, when_off: str = "Restart"
+    ) -> None:
+        """``real``: VMs need user data to become nodes, and are started by whoever owns them."""
         self.now = 1_800_000_000.0
         self.wrongs: list[str] = []
         self.made: dict[str, set[str]] = {}
@@ -358,6 +428,9 @@ class Model:
         self.hosts = {"h1": "Up", "h2": "Up"}
         self.reachable_since = self.now
         self.budget_empty = False
+        self.starts = 0
+        """Times that a VM that was off was powered on."""
+        self.tokens = ModelTokens(self)
         self.recorder = _Recorder()
         self._uids = itertools.count(1)
         self.pool = VMPool.model_validate(
@@ -368,9 +441,12 @@ class Model:
                     "nodes": {"max": 9},
                     "size": {"cpu": {"min": 1, "max": 8}, "memory": {"min": "1Gi", "max": "8Gi"}},
                     "disruption": {"drainTimeout": "300s", "onDrainTimeout": on_timeout},
+                    "whenOff": when_off,
                 },
             }
         )
+        if real:
+            self.vms.able = {"start": True, "bootstrap": True, "high_availability": False}
         self.start()
 
     # The operator
@@ -382,7 +458,13 @@ class Model:
         recorder: Any = self.recorder
         providers = Providers(api, CLUSTER, "ns", lambda *_: self.vms, clock=lambda: self.now)
         self.lifecycle = Lifecycle(
-            api, memory, providers, recorder, started_at=self.now, clock=lambda: self.now
+            api,
+            memory,
+            providers,
+            recorder,
+            self.tokens,
+            started_at=self.now,
+            clock=lambda: self.now,
         )
 
     def step(self, script: Iterator[str] = NO_FAULTS) -> float | Done | None:
@@ -603,6 +685,8 @@ class Model:
         if found.metadata.deletion_timestamp is None:
             self.wrongs.append("a VMNode that nobody deleted was let go")
         uid = found.metadata.uid
+        if uid in self.tokens.tokens.values():
+            self.wrongs.append("a VMNode was let go before its bootstrap token")
         left = [vm for vm in self.vms.vms.values() if vm.owner_uid == uid]
         if any(vm.cluster == CLUSTER for vm in left):
             self.wrongs.append("a VMNode was let go before its VM")

@@ -106,6 +106,7 @@ VMPOOL: Document = {
         },
         "maxLaunching": 3,
         "launchTimeout": "5m",
+        "whenOff": "Replace",
         "template": {
             "labels": {"example.org/tier": "web", "plain": ""},
             "annotations": {"example.org/note": "any text"},
@@ -492,6 +493,7 @@ VALUES = [
         "Unsupported value",
         "did you mean Force?",
     ),
+    _case("vmpool", ".spec.whenOff", "restart", "Unsupported value", "did you mean Restart?"),
     _case("vmpool", f"{_WINDOW}.days[0]", "Saturday", "Unsupported value", '"Saturday" is not'),
     _case(
         "steering",

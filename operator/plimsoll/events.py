@@ -67,6 +67,8 @@ class EventReason(StrEnum):
     VM_RESIZED = "VMResized"
     RESIZE_REFUSED = "ResizeRefused"
     VM_LOST = "VMLost"
+    VM_STARTED = "VMStarted"
+    SEAL_FAILED = "SealFailed"
     VM_RECOVERED = "VMRecovered"
     VM_DELETED = "VMDeleted"
     VM_FAILED = "VMFailed"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from plimsoll.act.bootstrapping import NoBootstrapper
 from plimsoll.act.deletion import LOOK_AGAIN, Deletion
 from plimsoll.act.inventory import Inventory
 from plimsoll.act.lifecycle import DONE, Lifecycle
@@ -64,7 +65,9 @@ class Operator:
         usage = Metrics(kube, world.objects, interval=settings.metrics_interval)
         providers = Providers(kube, cluster, settings.namespace)
         self._stack.push_async_callback(providers.close)
-        self._lifecycle = Lifecycle(kube, world, providers, recorder, started_at=time.time())
+        self._lifecycle = Lifecycle(
+            kube, world, providers, recorder, NoBootstrapper(), started_at=time.time()
+        )
         self._inventory = Inventory(
             kube,
             world,

@@ -16,6 +16,7 @@ import pytest
 
 from aio import background, run
 from cluster.simulated_site import Site, site_on
+from plimsoll.act.bootstrapping import NoBootstrapper
 from plimsoll.act.inventory import Inventory
 from plimsoll.act.lifecycle import DONE, Lifecycle
 from plimsoll.act.providers import Providers
@@ -48,7 +49,12 @@ class Life:
         self.providers = Providers(kube, CLUSTER, site.name)
         self.wake = asyncio.Event()
         self.lifecycle = Lifecycle(
-            kube, world, self.providers, self.recorder, started_at=time.time()
+            kube,
+            world,
+            self.providers,
+            self.recorder,
+            NoBootstrapper(),
+            started_at=time.time(),
         )
         self.inventory = Inventory(
             kube,

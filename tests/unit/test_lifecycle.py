@@ -24,13 +24,16 @@ from plimsoll.decide.life.steps import (
     DeleteNode,
     DeletePods,
     DeleteRecord,
+    DeleteToken,
     DeleteVm,
     EnsureVm,
     Evict,
     MarkOutOfService,
     Nothing,
     ResizeVm,
+    SealVm,
     SetBerths,
+    StartVm,
     Step,
     TakeBackRetirement,
     TakeBackSize,
@@ -157,6 +160,8 @@ def situation(
     hot_remove: bool = False,
     watching_since: float = 0.0,
     on_timeout: str = "Keep",
+    able: tuple[str, ...] = (),
+    when_off: str = "Restart",
 ) -> Situation:
     pool = VMPoolSpec.model_validate(
         {
@@ -164,6 +169,7 @@ def situation(
             "nodes": {"min": 0, "max": 9},
             "size": {"cpu": {"min": 1, "max": 8}, "memory": {"min": "1Gi", "max": "16Gi"}},
             "launchTimeout": "600s",
+            "whenOff": when_off,
             "disruption": {"drainTimeout": "300s", "onDrainTimeout": on_timeout},
         }
     )
@@ -179,7 +185,10 @@ def situation(
         hypervisor=HypervisorFacts(
             known=known,
             capabilities=Capabilities(
-                hot_add_cpu=hot_add, hot_add_memory=hot_add, hot_remove=hot_remove
+                hot_add_cpu=hot_add,
+                hot_add_memory=hot_add,
+                hot_remove=hot_remove,
+                **dict.fromkeys(able, True),
             ),
             restart_window=120.0,
             hosts={"h1": (host, "z1"), "h2": ("Up", "z2")},
@@ -234,6 +243,14 @@ CASES = (
          S(record(C, failures=1, attemptSince=rfc3339(NOW - 5),
                   conditions=({"type": "Stalled", "reason": "NoCapacity"},)), Gone()),
          C, reason="NoCapacity"),
+    Case("a token is named before the VM is made", S(record(C), Gone(), able=("bootstrap",)), C),
+    Case("and then both are made",
+         S(record(C, bootstrapToken="abc123"), Gone(), able=("bootstrap",)), C, EnsureVm),
+    Case("made, but not started", S(record(W), vm(PowerState.OFF), able=("start",)), W, StartVm),
+    Case("made, but not started, whatever the pool says",
+         S(record(W), vm(PowerState.OFF), able=("start",), when_off="Replace"), W, StartVm),
+    Case("stops before it joined", S(record(J), vm(PowerState.OFF), able=("start",)), J, StartVm),
+    Case("paused before it joined", S(record(J), vm(PowerState.PAUSED), able=("start",)), J),
     Case("boots", S(record(W), vm(PowerState.CREATING)), W),
     Case("runs", S(record(W)), J),
     Case("boot unknown", S(record(W), UNKNOWN), W, reason="HypervisorUnreachable"),
@@ -256,6 +273,9 @@ CASES = (
     Case("foreign mark", S(record(J), FOREIGN), J, reason="ForeignVM"),
     # Serving
     Case("serves", S(record(Y), node=node()), Y, reason="NodeReady"),
+    Case("serves, token left", S(record(Y, bootstrapToken="abc123"), node=node()), Y, SealVm),
+    Case("NotReady, token left", S(record(Y, bootstrapToken="abc123"), node=node(ready=False)), Y,
+         reason="NodeNotReady"),
     Case("kubelet silent, VM sound", S(record(Y), node=node(ready=False)), Y,
          reason="NodeNotReady"),
     Case("unreachable hypervisor, sound node", S(record(Y), UNKNOWN, node()), Y,
@@ -288,6 +308,35 @@ CASES = (
          reason="ConfirmedOff"),
     Case("off, heartbeat not yet out", S(record(Y, **LOST), vm(PowerState.OFF), node(),
                                          host="Down"), Y, reason="ConfirmedOff"),
+    Case("killed, host up", S(record(Y), vm(PowerState.OFF), node(), able=("start",)), Y, StartVm,
+         reason="Starting"),
+    Case("off for long, but may be started",
+         S(record(Z, **LOST), vm(PowerState.OFF), node(ready=False), able=("start",)), Z, StartVm),
+    Case("started a moment ago", S(record(Y, starts=1, startedAt=rfc3339(NOW - 5)),
+                                   vm(PowerState.OFF), node(ready=False), able=("start",)), Y,
+         reason="ConfirmedOff"),
+    Case("started a while ago", S(record(Y, starts=2, startedAt=rfc3339(NOW - 20)),
+                                  vm(PowerState.OFF), node(ready=False), able=("start",)), Y,
+         StartVm),
+    Case("started too often", S(record(Y, starts=3, startedAt=rfc3339(NOW - 150), **LOST),
+                                vm(PowerState.OFF), node(ready=False), able=("start",)), Y,
+         MarkOutOfService),
+    Case("started too often, but long ago",
+         S(record(Y, starts=3, startedAt=rfc3339(NOW - 601), **LOST),
+           vm(PowerState.OFF), node(ready=False), able=("start",)), Y, StartVm),
+    Case("off, to be replaced", S(record(Y), vm(PowerState.OFF), node(ready=False),
+                                  able=("start",), when_off="Replace"), Y, reason="ConfirmedOff"),
+    Case("off on a host that is down", S(record(Y), vm(PowerState.OFF), node(ready=False),
+                                         host="Down", able=("start",)), Y, reason="ConfirmedOff"),
+    Case("off while it leaves", S(record(Y, retire=True), vm(PowerState.OFF), node(ready=False),
+                                  able=("start",)), Y, reason="ConfirmedOff"),
+    Case("paused", S(record(Y), vm(PowerState.PAUSED), node()), Y, reason="Paused"),
+    Case("paused for long", S(record(Y, **LOST), vm(PowerState.PAUSED), node(ready=False)), Y,
+         reason="Paused"),
+    Case("paused in a drain", S(record(D, retire=True), vm(PowerState.PAUSED),
+                                node(ready=False, cordoned=True)), D, reason="Paused"),
+    Case("paused and deleted", S(record(D, deleting=True), vm(PowerState.PAUSED),
+                                 node(ready=False, cordoned=True)), X),
     Case("dead", S(record(Y, **LOST), vm(PowerState.OFF), node(ready=False), host="Down"), Y,
          MarkOutOfService),
     Case("deleted at the hypervisor", S(record(Y, **LOST), Gone(), node(ready=False)), Y,
@@ -363,7 +412,10 @@ CASES = (
     Case("taken back, open", S(record(D), node=node()), Y),
     # Deleting
     Case("found without identity", S(record(X, deleting=True, identity=False)), X),
+    Case("token first", S(record(X, deleting=True, bootstrapToken="abc123"), UNKNOWN, node()), X,
+         DeleteToken),
     Case("delete VM", S(record(X, deleting=True), node=node()), X, DeleteVm),
+    Case("delete a paused VM", S(record(X, deleting=True), vm(PowerState.PAUSED)), X, DeleteVm),
     Case("being deleted by hypervisor", S(record(X, deleting=True), vm(PowerState.DELETING)), X),
     Case("delete unknown", S(record(X, deleting=True), UNKNOWN, node()), X,
          reason="HypervisorUnreachable"),
@@ -500,6 +552,38 @@ def test_a_refused_size_is_taken_back_and_said() -> None:
     assert step.action == TakeBackSize(cpu=2, memory=4 * GIB)
     assert step.status.phase is Y
     assert _facts(step)["Resized"] == ("False", "NoCapacity")
+
+
+def test_the_token_of_each_attempt_has_another_name_and_a_repeated_step_the_same() -> None:
+    named = [
+        next_step(situation(record(C, failures=n), Gone(), able=("bootstrap",))).status
+        for n in (0, 0, 1)
+    ]
+    first, same, other = (status.bootstrap_token for status in named)
+    assert first == same != other
+    assert len(first) == 6
+
+
+def test_each_start_is_counted_and_so_is_one_that_is_refused() -> None:
+    given = situation(
+        record(Y, starts=1, startedAt=rfc3339(NOW - 20)), vm(PowerState.OFF), able=("start",)
+    )
+    step = next_step(situation(given.record, vm(PowerState.OFF), node(), able=("start",)))
+    assert (step.status.starts, step.status.started_at) == (2, rfc3339(NOW))
+    refused = failed(given, step, "NoCapacity", "the host has no memory left")
+    assert (refused.status.starts, refused.status.started_at) == (2, rfc3339(NOW))
+    silent = failed(given, step, "Retryable", "the host is silent")
+    assert silent.status.starts == 1
+
+
+def test_what_cannot_be_wiped_keeps_no_node_from_serving() -> None:
+    given = situation(record(Y, bootstrapToken="abc123"), node=node())
+    silent = failed(given, next_step(given), "Retryable", "the host is silent")
+    assert silent.status.bootstrap_token == "abc123"
+    refused = failed(given, next_step(given), "NotSupported", "the seed is in use")
+    assert refused.status.bootstrap_token == ""
+    for step in (silent, refused):
+        assert _facts(step)["Ready"] == ("True", "NodeReady")
 
 
 @pytest.mark.parametrize(

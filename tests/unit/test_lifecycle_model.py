@@ -38,9 +38,14 @@ HOST_FAILURES = [
 class Life(RuleBasedStateMachine):
     """Rules are what the operator, people and nature may do, in any order."""
 
-    @initialize(on_timeout=st.sampled_from(["Keep", "Force"]), ready=st.booleans())
-    def begin(self, on_timeout: str, ready: bool) -> None:
-        self.model = Model(on_timeout)
+    @initialize(
+        on_timeout=st.sampled_from(["Keep", "Force"]),
+        ready=st.booleans(),
+        real=st.booleans(),
+        when_off=st.sampled_from(["Restart", "Replace"]),
+    )
+    def begin(self, on_timeout: str, ready: bool, real: bool, when_off: str) -> None:
+        self.model = Model(on_timeout, real=real, when_off=when_off)
         self.model.wish()
         if ready:
             self.model.settle()
@@ -99,9 +104,15 @@ class Life(RuleBasedStateMachine):
             self.model.reachable_since = self.model.now
         self.model.vms.silent = silent
 
-    @rule(full=st.booleans(), stuck=st.booleans())
-    def hypervisor_is_full_or_stuck(self, full: bool, stuck: bool) -> None:
-        self.model.vms.full, self.model.vms.stuck = full, stuck
+    @rule(full=st.booleans(), stuck=st.booleans(), half=st.booleans())
+    def hypervisor_is_full_or_stuck(self, full: bool, stuck: bool, half: bool) -> None:
+        self.model.vms.full, self.model.vms.stuck, self.model.vms.half = full, stuck, half
+
+    @rule()
+    def vm_is_paused(self) -> None:
+        for vm in list(self.model.vms.vms.values()):
+            if vm.power is PowerState.RUNNING:
+                self.model.vms.set(vm.uuid, power=PowerState.PAUSED)
 
     @rule(failure=st.sampled_from(HOST_FAILURES))
     def host_fails(self, failure: tuple[str, PowerState]) -> None:
@@ -110,7 +121,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def vm_is_restarted_or_found(self) -> None:
         for vm in list(self.model.vms.vms.values()):
-            if vm.power in (PowerState.OFF, PowerState.UNKNOWN):
+            if vm.power in (PowerState.OFF, PowerState.UNKNOWN, PowerState.PAUSED):
                 self.model.vms.set(vm.uuid, power=PowerState.RUNNING, host="h2")
 
     @rule()
@@ -158,6 +169,7 @@ class Life(RuleBasedStateMachine):
             return
         model = self.model
         model.vms.silent = model.vms.full = model.vms.stuck = model.budget_empty = False
+        model.vms.half = False
         model.reachable_since = model.now
         model.hosts["h1"] = "Up"
         for vm in list(model.vms.vms.values()):
@@ -176,6 +188,7 @@ class Life(RuleBasedStateMachine):
             assert status.size == model.vmnode.spec.size
             assert model.node is not None
             assert model.node.status.capacity["plimsoll.dev/berths"] == "20"
+        assert (model.tokens.tokens, model.vms.seeds.keys() & model.vms.vms.keys()) == ({}, set())
 
 
 Life.TestCase.settings = settings(
@@ -215,20 +228,22 @@ def scale_out_and_in(model: Model, script: Callable[[], str]) -> int:
     return model.faults.writes
 
 
-def count_writes() -> int:
-    return scale_out_and_in(Model(), lambda: "ok")
+def count_writes(real: bool) -> int:
+    return scale_out_and_in(Model(real=real), lambda: "ok")
 
 
+@pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("end", ENDS)
-def test_a_crash_or_error_at_any_write_ends_in_the_same_state(end: str) -> None:
-    writes = count_writes()
+def test_a_crash_or_error_at_any_write_ends_in_the_same_state(end: str, real: bool) -> None:
+    writes = count_writes(real)
     assert writes > 15
     for at in range(writes):
-        model = Model()
+        model = Model(real=real)
         turn = itertools.count()
         scale_out_and_in(model, lambda turn=turn, at=at: end if next(turn) == at else "ok")
         assert next(turn) > at
         assert (model.vms.vms, model.node, model.vmnode) == ({}, None, None)
+        assert model.tokens.tokens == {}
         assert len(model.made["uid-1"]) == 1
         assert not [key for key in model.api.objects if key[0] == PODS.plural]
 
@@ -317,3 +332,72 @@ def test_quiet_costs_no_write() -> None:
         model.step()
         model.tick(60.0)
     assert model.faults.writes == before
+
+
+def lose_power(model: Model) -> None:
+    """Whatever runs is off, as after the power failed."""
+    for vm in list(model.vms.vms.values()):
+        model.vms.set(vm.uuid, power=PowerState.OFF)
+
+
+@pytest.mark.parametrize("when_off", ["Restart", "Replace"])
+def test_a_killed_vm_is_started_again_or_replaced_as_the_pool_says(when_off: str) -> None:
+    model = Model(real=True, when_off=when_off)
+    model.wish()
+    model.settle()
+    (uuid,) = model.vms.vms
+    lose_power(model)
+    model.settle()
+    if when_off == "Restart":
+        assert (list(model.vms.vms), model.phase, model.starts) == ([uuid], "Ready", 1)
+    else:
+        assert (model.vms.vms, model.vmnode, model.starts) == ({}, None, 0)
+
+
+def test_a_vm_that_does_not_stay_up_is_given_up() -> None:
+    model = Model(real=True)
+    model.wish()
+    model.settle()
+    for _ in range(200):
+        lose_power(model)
+        if model.step() is DONE:
+            break
+        model.tick(5.0)
+        model.judge()
+    assert (model.vms.vms, model.vmnode) == ({}, None)
+    assert 1 < model.starts <= 4
+
+
+def test_a_vm_made_just_before_a_crash_is_started() -> None:
+    model = Model(real=True)
+    model.vms.half = True
+    model.wish()
+    model.settle()
+    assert (model.phase, model.starts, len(model.made["uid-1"])) == ("Ready", 1, 1)
+
+
+def test_a_paused_vm_is_kept_for_a_day_and_goes_when_it_is_deleted() -> None:
+    model = Model(real=True)
+    model.wish()
+    model.settle()
+    (uuid,) = model.vms.vms
+    model.vms.set(uuid, power=PowerState.PAUSED)
+    for _ in range(288):
+        model.step()
+        model.tick(300.0)
+        model.judge()
+    assert (list(model.vms.vms), model.phase) == ([uuid], "Ready")
+    assert "VMLost" in model.recorder.reasons
+    model.api.remove(VMNODES, NAME)
+    model.settle()
+    assert (model.vms.vms, model.vmnode) == ({}, None)
+
+
+def test_a_vm_that_is_ready_has_neither_token_nor_seed() -> None:
+    model = Model(real=True)
+    model.wish()
+    while model.phase != "Booting":
+        model.step()
+    assert len(model.tokens.tokens) == len(model.vms.seeds) == 1
+    model.settle()
+    assert (model.tokens.tokens, model.vms.seeds) == ({}, {})

@@ -17,7 +17,10 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
+import msgspec
+
 from plimsoll.act import conditions, drain, node
+from plimsoll.act.bootstrapping import Bootstrapper
 from plimsoll.act.look import Looker
 from plimsoll.act.providers import NotConfigured, Providers
 from plimsoll.api import labels as names
@@ -35,13 +38,16 @@ from plimsoll.decide.life.steps import (
     DeleteNode,
     DeletePods,
     DeleteRecord,
+    DeleteToken,
     DeleteVm,
     EnsureVm,
     Evict,
     MarkOutOfService,
     Nothing,
     ResizeVm,
+    SealVm,
     SetBerths,
+    StartVm,
     Step,
     TakeBackRetirement,
     TakeBackSize,
@@ -63,6 +69,9 @@ BACKOFF_MAX: Final = 60.0
 SLOW_DOWN: Final = 5.0
 """How many times longer a hypervisor is left alone that complained about too many calls."""
 
+TOKEN_MARGIN: Final = 300.0
+"""Seconds by which a bootstrap token outlives the launch that it is for: clocks differ."""
+
 
 class Done(Enum):
     """Type of ``DONE``."""
@@ -83,6 +92,7 @@ class Lifecycle:
         world: World,
         providers: Providers,
         recorder: Recorder,
+        bootstrapper: Bootstrapper,
         *,
         started_at: float,
         clock: Callable[[], float] = time.time,
@@ -90,6 +100,7 @@ class Lifecycle:
         self._kube = kube
         self._providers = providers
         self._recorder = recorder
+        self._bootstrapper = bootstrapper
         self._look = Looker(kube, world, providers, started_at, clock)
         self._world = world
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -166,7 +177,15 @@ class Lifecycle:
         match step.action:
             case EnsureVm():
                 provider = await self._provider(s)
-                return replace(s, existence=Exists(vm=await provider.ensure(_intent(s))))
+                intent = await self._bootstrapped(s, _intent(s))
+                return replace(s, existence=Exists(vm=await provider.ensure(intent)))
+            case StartVm(uuid=uuid):
+                await (await self._provider(s)).start(uuid, meta.uid)
+            case SealVm(uuid=uuid):
+                await self._forget_token(s)
+                await (await self._provider(s)).seal(uuid, meta.uid)
+            case DeleteToken():
+                await self._forget_token(s)
             case ResizeVm(uuid=uuid, cpu=cpu, memory=memory):
                 await (await self._provider(s)).resize(uuid, cpu, memory)
             case DeleteVm(uuid=uuid):
@@ -201,6 +220,17 @@ class Lifecycle:
             case Nothing():
                 pass
         return step, version
+
+    async def _bootstrapped(self, s: Situation, intent: Intent) -> Intent:
+        """The intent with what makes its VM a node, where VMs need that."""
+        if not s.hypervisor.capabilities.bootstrap:
+            return intent
+        lifetime = s.launch_timeout + TOKEN_MARGIN
+        user_data = await self._bootstrapper.prepare(s.record, intent, lifetime)
+        return msgspec.structs.replace(intent, user_data=user_data)
+
+    async def _forget_token(self, s: Situation) -> None:
+        await self._bootstrapper.forget(s.record)
 
     async def _provider(self, s: Situation) -> Provider:
         hypervisor = self._world.hypervisors.store.get("", s.record.spec.hypervisor)

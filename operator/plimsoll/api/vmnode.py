@@ -141,6 +141,13 @@ class VMNodeStatus(Model):
         default="",
         description="When the launch attempt under way began, or the last one failed (RFC 3339).",
     )
+    starts: int = Field(
+        default=0,
+        ge=0,
+        description="Times that the VM was off and was started again, counted together while less "
+        "than ten minutes lie between them.",
+    )
+    started_at: Time = Field(default="", description="When it last was started again (RFC 3339).")
     lost_since: Time = Field(
         default="",
         description="When the VM or its host was first seen failed (RFC 3339); empty: it is not.",

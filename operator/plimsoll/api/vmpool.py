@@ -278,6 +278,12 @@ class VMPoolSpec(Model):
     launch_timeout: Interval = Field(
         default=600.0, description="From the wish for a VM to its Ready node, before it is retried."
     )
+    when_off: Literal["Restart", "Replace"] = Field(
+        default="Restart",
+        description="What becomes of a VM that is off while its host is up. Restart: it is "
+        "started, where the hypervisor lets us, up to three times in ten minutes. Replace, and "
+        "what does not stay up: it is given up after the hypervisor's `restartWindow`.",
+    )
     template: Template = Field(default=Template(), description="What every VM carries as a node.")
 
     rules = (

@@ -64,6 +64,10 @@ ANY = lambda s: True  # noqa: E731
 
 # fmt: off
 TABLE: tuple[Rule, ...] = (
+    # Nobody is to join any more with what a VM was given
+    Rule("X", "its bootstrap token is left", "", "delete token",
+         lambda s: s.token_left, leave.delete_token),
+
     # Leaving before there is anything to drain
     Rule("R", "deleted: no VM was asked for", "gone", "",
          lambda s: s.deleting, leave.done),
@@ -115,6 +119,8 @@ TABLE: tuple[Rule, ...] = (
          lambda s: s.stranger, launch.stranger),
     Rule("C", "none exists, backing off", "", "",
          lambda s: s.backoff_left > 0, launch.back_off),
+    Rule("C", "none exists, its bootstrap token has no name yet", "", "",
+         lambda s: s.hypervisor.capabilities.bootstrap and not s.token_left, launch.name_token),
     Rule("C", "none exists", "", "create VM",
          ANY, launch.create),
     Rule("J", "node's systemUUID is another", "", "",
@@ -132,6 +138,8 @@ TABLE: tuple[Rule, ...] = (
     Rule("BJ", "timed out, VM can be asked, node not Ready", Phase.DELETING, "",
          lambda s: s.launch_overdue and _power(s) is not PowerState.UNKNOWN and not s.node_ready,
          launch.launch_failed),
+    Rule("BJYZ", "VM off on a host that is up, may be started", "", "start VM",
+         lambda s: s.may_start and not s.start_wait, serve.start),
     Rule("B", "VM runs", Phase.JOINING, "",
          lambda s: _power(s) is PowerState.RUNNING, launch.runs),
     Rule("B", "otherwise", "", "",
@@ -146,6 +154,8 @@ TABLE: tuple[Rule, ...] = (
          lambda s: s.matched is None, serve.rejoin),
     Rule("YZ", "VM lost", "", "",
          lambda s: s.lost, serve.hold),
+    Rule("YZ", "node Ready, its bootstrap token is left", "", "delete token, wipe seed",
+         lambda s: s.token_left and s.node_ready and s.vm is not None, serve.seal),
     Rule("Y", "cordoned by us", "", "uncordon",
          lambda s: s.cordoned_by_us, serve.uncordon),
     Rule("YZ", "wanted size impossible while running", Phase.READY, "take size back",

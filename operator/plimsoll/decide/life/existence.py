@@ -71,6 +71,8 @@ class Loss(StrEnum):
     """The hypervisor's high availability is bringing it up again."""
     MAY_RUN = "MayRun"
     """Its host cannot be reached and may still run it."""
+    PAUSED = "Paused"
+    """Somebody, or a full disk, stopped it in its tracks; it may run again at any time."""
     OFF = "ConfirmedOff"
     UNKNOWN = "Unknown"
     """The hypervisor cannot be asked."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import string
+from typing import Any, Final
+
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Identity, Phase
 from plimsoll.decide.life.existence import Unknown
 from plimsoll.decide.life.making import pace, step, wait
 from plimsoll.decide.life.situation import Situation
 from plimsoll.decide.life.steps import EnsureVm, Happened, Kind, Step
+from plimsoll.world.vms import PowerState
+
+_TOKEN_ID: Final = string.digits + string.ascii_lowercase
+"""Characters of which the id of a bootstrap token consists; it has six."""
+_PAUSED: Final = "the VM is paused, by a person or because a disk is full: resume it"
 
 
 def stranger(s: Situation) -> Step:
@@ -79,6 +88,15 @@ def begin(s: Situation) -> Step:
     return step(s, to=Phase.CREATING, message="creating the VM", changes=changes)
 
 
+def name_token(s: Situation) -> Step:
+    """Record which bootstrap token the VM is going to get, before it is made."""
+    # Of the attempt, not random: a step repeated after a crash names the same.
+    digest = hashlib.sha256(f"{s.record.metadata.uid}/{s.status.failures}".encode()).digest()
+    number = int.from_bytes(digest)
+    token = "".join(_TOKEN_ID[number // len(_TOKEN_ID) ** i % len(_TOKEN_ID)] for i in range(6))
+    return step(s, message="creating the VM", recheck=0.0, changes={"bootstrap_token": token})
+
+
 def create(s: Situation) -> Step:
     """Ask the hypervisor for the VM."""
     return step(s, EnsureVm(), message="creating the VM", recheck=pace(s))
@@ -100,7 +118,7 @@ def identify(s: Situation) -> Step:
 
 def boots(s: Situation) -> Step:
     """Wait for the VM to run."""
-    return wait(s, "the VM boots")
+    return wait(s, _PAUSED if s.power is PowerState.PAUSED else "the VM boots")
 
 
 def runs(s: Situation) -> Step:
@@ -110,7 +128,7 @@ def runs(s: Situation) -> Step:
 
 def joins(s: Situation) -> Step:
     """Wait for the kubelet to register and report Ready."""
-    return wait(s, "waiting for the node to join")
+    return wait(s, _PAUSED if s.power is PowerState.PAUSED else "waiting for the node to join")
 
 
 def joined(s: Situation) -> Step:
@@ -142,6 +160,7 @@ def launch_failed(s: Situation) -> Step:
 
 def again(s: Situation) -> Step:
     """Nothing is left of the failed launch: forget its VM, and begin anew."""
-    gone = {"identity": None, "host": "", "size": None, "node_name": "", "node_uid": ""}
+    gone: dict[str, Any] = {"identity": None, "host": "", "size": None, "node_name": ""}
+    gone |= {"node_uid": "", "starts": 0, "started_at": ""}
     message = f"{s.status.failures} launches failed; waiting before the next"
     return step(s, to=Phase.REQUESTED, reason="LaunchBackoff", message=message, changes=gone)

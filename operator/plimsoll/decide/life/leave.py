@@ -10,6 +10,7 @@ from plimsoll.decide.life.steps import (
     DeleteNode,
     DeletePods,
     DeleteRecord,
+    DeleteToken,
     DeleteVm,
     Evict,
     Fact,
@@ -106,6 +107,17 @@ def identify(s: Situation) -> Step:
     assert s.vm is not None
     identity = Identity(uuid=s.vm.uuid, provider_id=s.vm.provider_id)
     return step(s, message="deleting the VM", recheck=0.0, changes={"identity": identity})
+
+
+def delete_token(s: Situation) -> Step:
+    """First of all let nobody join with what the VM was given."""
+    return step(
+        s,
+        DeleteToken(),
+        message="deleting the VM",
+        recheck=0.0,
+        changes={"bootstrap_token": ""},
+    )
 
 
 def delete_vm(s: Situation) -> Step:

@@ -22,6 +22,8 @@ MESSAGE_MAX = 1024
 LOSSES = {
     Loss.RESTARTING: "the hypervisor is restarting the VM; it is waited for",
     Loss.MAY_RUN: "the VM's host cannot be reached and may still run it; nothing is replaced",
+    Loss.PAUSED: "the VM is paused, by a person or because a disk is full; it is kept and nothing "
+    "is replaced: resume it, or delete its VMNode",
     Loss.OFF: "the VM is confirmed off; the hypervisor has its restart window to bring it back",
     Loss.UNKNOWN: "the hypervisor cannot say what became of the VM; nothing is replaced",
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from plimsoll.api.quantity import format_bytes
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Phase, Size
 from plimsoll.decide.life.existence import Loss
 from plimsoll.decide.life.making import LOSSES, RESIZED, RESYNC, step, wait
-from plimsoll.decide.life.situation import Situation
+from plimsoll.decide.life.situation import STARTS_MAX, Situation
 from plimsoll.decide.life.steps import (
     Action,
     AdoptNode,
@@ -17,7 +19,9 @@ from plimsoll.decide.life.steps import (
     Kind,
     MarkOutOfService,
     ResizeVm,
+    SealVm,
     SetBerths,
+    StartVm,
     Step,
     TakeBackSize,
     Uncordon,
@@ -43,6 +47,20 @@ def uncordon(s: Situation) -> Step:
     return _on_node(s, Uncordon(uid=s.matched.metadata.uid))
 
 
+def seal(s: Situation) -> Step:
+    """The VM has become a node: nobody is to join with what it was given."""
+    assert s.vm is not None
+    return _serve(s, SealVm(uuid=s.vm.uuid), 0.0, changes={"bootstrap_token": ""})
+
+
+def unsealed(s: Situation, message: str, *, again: bool) -> Step:
+    """The token is deleted, but the hypervisor did not wipe the rest; the VM serves on."""
+    if again:
+        return _serve(s, None, RESYNC)
+    event = Happened("SealFailed", message, warning=True)
+    return _serve(s, None, RESYNC, (event,), {"bootstrap_token": ""})
+
+
 def _on_node(s: Situation, action: Action) -> Step:
     """An action on the node that changes nothing about where the VM is in its life."""
     if s.phase in (Phase.READY, Phase.RESIZING):
@@ -55,14 +73,29 @@ def serve(s: Situation) -> Step:
     return _serve(s, None, RESYNC)
 
 
-def _serve(s: Situation, action: Action | None, recheck: float) -> Step:
+def _serve(
+    s: Situation,
+    action: Action | None,
+    recheck: float,
+    events: tuple[Happened, ...] = (),
+    changes: dict[str, Any] | None = None,
+) -> Step:
+    kind, reason, message = None, "NodeReady", ""
     if s.phase is Phase.RESIZING:
-        return step(s, action, message=s.status.message, recheck=recheck)
-    if s.node_ready:
-        return step(s, action, reason="NodeReady", recheck=recheck)
-    message = "the VM runs, but its kubelet does not report the node as Ready"
-    kind = Kind.RECONCILING
-    return step(s, action, kind=kind, reason="NodeNotReady", message=message, recheck=recheck)
+        reason, message = "", s.status.message
+    elif not s.node_ready:
+        kind, reason = Kind.RECONCILING, "NodeNotReady"
+        message = "the VM runs, but its kubelet does not report the node as Ready"
+    return step(
+        s,
+        action,
+        kind=kind,
+        reason=reason,
+        message=message,
+        recheck=recheck,
+        events=events,
+        changes=changes,
+    )
 
 
 def rejoin(s: Situation) -> Step:
@@ -78,7 +111,9 @@ def rejoin(s: Situation) -> Step:
 def hold(s: Situation) -> Step:
     """Wait for the hypervisor to restart the VM, or for news of it."""
     left = RESYNC
-    if s.loss is Loss.OFF and s.status.lost_since:
+    if s.may_start:
+        left = s.start_wait
+    elif s.loss is Loss.OFF and s.status.lost_since:
         left = s.hypervisor.restart_window - s.since(s.status.lost_since)
     return step(
         s,
@@ -86,6 +121,36 @@ def hold(s: Situation) -> Step:
         reason=s.loss.value,
         message=LOSSES[s.loss],
         recheck=min(RESYNC, max(1.0, left)),
+    )
+
+
+def start(s: Situation) -> Step:
+    """Power the VM on again."""
+    assert s.vm is not None
+    number = s.recent_starts + 1
+    message = f"the VM was off while its host is up; it is started again ({number}/{STARTS_MAX})"
+    return step(
+        s,
+        StartVm(uuid=s.vm.uuid),
+        kind=Kind.RECONCILING,
+        reason="Starting",
+        message=message,
+        recheck=1.0,
+        events=(Happened("VMStarted", message, warning=True),),
+        changes={"starts": number, "started_at": rfc3339(s.now)},
+    )
+
+
+def start_failed(s: Situation, reason: str, message: str) -> Step:
+    """The hypervisor cannot start it: that counts, so that it is given up in the end."""
+    return step(
+        s,
+        kind=Kind.RECONCILING,
+        reason=reason,
+        message=message,
+        recheck=1.0,
+        events=(Happened("VMFailed", message, warning=True),),
+        changes={"starts": s.recent_starts + 1, "started_at": rfc3339(s.now)},
     )
 
 

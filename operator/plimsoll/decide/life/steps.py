@@ -20,6 +20,22 @@ class EnsureVm(Frozen, frozen=True):
     """Create the VM of this VMNode, or find the one that is there."""
 
 
+class StartVm(Frozen, frozen=True, kw_only=True):
+    """Power the VM with this identity on again."""
+
+    uuid: str
+
+
+class SealVm(Frozen, frozen=True, kw_only=True):
+    """Delete the VM's bootstrap token, and wipe what the VM was given to become a node."""
+
+    uuid: str
+
+
+class DeleteToken(Frozen, frozen=True):
+    """Delete the VM's bootstrap token."""
+
+
 class ResizeVm(Frozen, frozen=True, kw_only=True):
     """Ask the hypervisor for this size: virtual CPUs and bytes."""
 
@@ -108,6 +124,9 @@ class DeleteNode(Frozen, frozen=True, kw_only=True):
 Action = (
     Nothing
     | EnsureVm
+    | StartVm
+    | SealVm
+    | DeleteToken
     | ResizeVm
     | TakeBackSize
     | AdoptNode
