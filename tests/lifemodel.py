@@ -27,6 +27,7 @@ from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.apierrors import Conflict, NotFound, TooManyRequests, Unreachable
+from plimsoll.bootstrap.service import Prepared
 from plimsoll.hypervisors import contract
 from plimsoll.hypervisors.contract import HostInfo, Intent, PowerState, VmInfo
 from plimsoll.resources import NODES, PODS, VMNODES, Resource
@@ -131,7 +132,7 @@ class Api:
         resource_version: str | None = None,
         **_: Any,
     ) -> None:
-        before, after = self._faults()
+        before, after = self.fate()
         if before:
             raise before
         found = await self.get(resource, name)
@@ -143,7 +144,7 @@ class Api:
             raise after
 
     async def evict(self, pod: str, namespace: str, uid: str) -> None:
-        before, after = self._faults()
+        before, after = self.fate()
         if before:
             raise before
         _must_match(await self.get(PODS, pod, namespace), {"uid": uid})
@@ -179,7 +180,7 @@ class Api:
             del self.objects[resource.plural, name]
 
     def _write(self, resource: Resource, name: str, patch: Json, parts: tuple[str, ...]) -> Json:
-        before, after = self._faults()
+        before, after = self.fate()
         if before:
             raise before
         found = self.objects.get((resource.plural, name))
@@ -198,7 +199,8 @@ class Api:
             raise after
         return stored
 
-    def _faults(self) -> tuple[BaseException | None, BaseException | None]:
+    def fate(self) -> tuple[BaseException | None, BaseException | None]:
+        """What befalls the next write: to be raised before its effect, and after."""
         return self._model.faults.at_write(Unreachable(0, "Timeout", "the API server is silent"))
 
 
@@ -260,6 +262,9 @@ class ModelHypervisor:
         self.vms[made.uuid] = made
         self._model.made.setdefault(intent.uid, set()).add(made.uuid)
         if intent.user_data:
+            token = intent.user_data.removeprefix("join with ")
+            if token not in self._model.tokens.tokens:
+                self._model.wrongs.append("a VM was made with a token that does not exist")
             self.seeds[made.uuid] = intent.user_data
         elif self.able.get("bootstrap"):
             self._model.wrongs.append("a VM was made that cannot become a node")
@@ -344,25 +349,39 @@ class ModelTokens:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.tokens: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
+        self._serial = itertools.count(1)
 
-    async def prepare(self, record: VMNode, intent: Intent, lifetime: float) -> str:
-        before, after = self._model.api._faults()
+    def restart(self) -> None:
+        """A new process knows no secret."""
+        self._kept.clear()
+
+    async def prepare(self, record: VMNode, labels: Any, launch_timeout: float) -> Prepared:
+        """As the service: the id first, and the same token as long as this process runs."""
+        uid = record.metadata.uid
+        recorded = record.status.bootstrap_token if record.status else ""
+        if recorded and self._kept.get(uid) == recorded:
+            return Prepared(record, f"join with {recorded}")
+        if recorded:
+            await self.forget(record)
+        token = f"tok{next(self._serial):03}"
+        api, meta = self._model.api, record.metadata
+        patch = {
+            "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+            "status": {"bootstrapToken": token},
+        }
+        stored = await api.patch_subresource(VMNODES, meta.name, "status", patch)
+        before, after = api.fate()
         if before:
             raise before
-        named = self._model.vmnode
-        assert named is not None
-        assert named.status is not None
-        assert record.status is not None
-        token = record.status.bootstrap_token
-        if not token or named.status.bootstrap_token != token:
-            self._model.wrongs.append("a token was made before its id was recorded")
-        self.tokens[token] = record.metadata.uid
+        self.tokens[token] = uid
         if after:
             raise after
-        return f"join with {token}"
+        self._kept[uid] = token
+        return Prepared(VMNode.model_validate(stored), f"join with {token}")
 
     async def forget(self, record: VMNode) -> None:
-        before, after = self._model.api._faults()
+        before, after = self._model.api.fate()
         if before:
             raise before
         assert record.status is not None
@@ -453,7 +472,9 @@ class Model:
 
     def start(self) -> None:
         """A new operator process."""
+        self.tokens.restart()
         api: Any = self.api
+        tokens: Any = self.tokens
         memory: Any = _Memory(self)
         recorder: Any = self.recorder
         providers = Providers(api, CLUSTER, "ns", lambda *_: self.vms, clock=lambda: self.now)
@@ -462,7 +483,7 @@ class Model:
             memory,
             providers,
             recorder,
-            self.tokens,
+            tokens,
             started_at=self.now,
             clock=lambda: self.now,
         )

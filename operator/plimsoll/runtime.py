@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from plimsoll.act.bootstrapping import NoBootstrapper
 from plimsoll.act.deletion import LOOK_AGAIN, Deletion
 from plimsoll.act.inventory import Inventory
 from plimsoll.act.lifecycle import DONE, Lifecycle
 from plimsoll.act.providers import Providers
 from plimsoll.bells import Bells, Stopper
+from plimsoll.bootstrap.service import Bootstrapper
 from plimsoll.events import Recorder
 from plimsoll.health import Health
 from plimsoll.kube import Kube
@@ -65,8 +65,9 @@ class Operator:
         usage = Metrics(kube, world.objects, interval=settings.metrics_interval)
         providers = Providers(kube, cluster, settings.namespace)
         self._stack.push_async_callback(providers.close)
+        bootstrapper = Bootstrapper(kube, cluster, settings.namespace)
         self._lifecycle = Lifecycle(
-            kube, world, providers, recorder, NoBootstrapper(), started_at=time.time()
+            kube, world, providers, recorder, bootstrapper, started_at=time.time()
         )
         self._inventory = Inventory(
             kube,

@@ -16,12 +16,12 @@ import pytest
 
 from aio import background, run
 from cluster.simulated_site import Site, site_on
-from plimsoll.act.bootstrapping import NoBootstrapper
 from plimsoll.act.inventory import Inventory
 from plimsoll.act.lifecycle import DONE, Lifecycle
 from plimsoll.act.providers import Providers
 from plimsoll.api import labels as names
 from plimsoll.api.timestamp import parse_rfc3339
+from plimsoll.bootstrap.service import Bootstrapper
 from plimsoll.events import Recorder
 from plimsoll.kube import Json, Kube, NotFound
 from plimsoll.resources import (
@@ -53,7 +53,7 @@ class Life:
             world,
             self.providers,
             self.recorder,
-            NoBootstrapper(),
+            Bootstrapper(kube, CLUSTER, site.name),
             started_at=time.time(),
         )
         self.inventory = Inventory(

@@ -243,9 +243,6 @@ CASES = (
          S(record(C, failures=1, attemptSince=rfc3339(NOW - 5),
                   conditions=({"type": "Stalled", "reason": "NoCapacity"},)), Gone()),
          C, reason="NoCapacity"),
-    Case("a token is named before the VM is made", S(record(C), Gone(), able=("bootstrap",)), C),
-    Case("and then both are made",
-         S(record(C, bootstrapToken="abc123"), Gone(), able=("bootstrap",)), C, EnsureVm),
     Case("made, but not started", S(record(W), vm(PowerState.OFF), able=("start",)), W, StartVm),
     Case("made, but not started, whatever the pool says",
          S(record(W), vm(PowerState.OFF), able=("start",), when_off="Replace"), W, StartVm),
@@ -552,16 +549,6 @@ def test_a_refused_size_is_taken_back_and_said() -> None:
     assert step.action == TakeBackSize(cpu=2, memory=4 * GIB)
     assert step.status.phase is Y
     assert _facts(step)["Resized"] == ("False", "NoCapacity")
-
-
-def test_the_token_of_each_attempt_has_another_name_and_a_repeated_step_the_same() -> None:
-    named = [
-        next_step(situation(record(C, failures=n), Gone(), able=("bootstrap",))).status
-        for n in (0, 0, 1)
-    ]
-    first, same, other = (status.bootstrap_token for status in named)
-    assert first == same != other
-    assert len(first) == 6
 
 
 def test_each_start_is_counted_and_so_is_one_that_is_refused() -> None:

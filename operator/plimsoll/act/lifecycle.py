@@ -20,12 +20,12 @@ from typing import Any, Final
 import msgspec
 
 from plimsoll.act import conditions, drain, node
-from plimsoll.act.bootstrapping import Bootstrapper
 from plimsoll.act.look import Looker
 from plimsoll.act.providers import NotConfigured, Providers
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Size, VMNodeStatus
 from plimsoll.apierrors import ApiError, Conflict, NotFound
+from plimsoll.bootstrap.service import Bootstrapper
 from plimsoll.decide.life import leave
 from plimsoll.decide.life.existence import Exists, Unknown
 from plimsoll.decide.life.failures import failed
@@ -68,9 +68,6 @@ BACKOFF_FIRST: Final = 1.0
 BACKOFF_MAX: Final = 60.0
 SLOW_DOWN: Final = 5.0
 """How many times longer a hypervisor is left alone that complained about too many calls."""
-
-TOKEN_MARGIN: Final = 300.0
-"""Seconds by which a bootstrap token outlives the launch that it is for: clocks differ."""
 
 
 class Done(Enum):
@@ -177,15 +174,23 @@ class Lifecycle:
         match step.action:
             case EnsureVm():
                 provider = await self._provider(s)
-                intent = await self._bootstrapped(s, _intent(s))
+                intent = _intent(s)
+                if s.hypervisor.capabilities.bootstrap:
+                    prepared = await self._bootstrapper.prepare(
+                        s.record, intent.labels, s.launch_timeout
+                    )
+                    if prepared.record.metadata.resource_version != version:
+                        # The token's id was recorded: whatever follows rests on that.
+                        return replace(s, record=prepared.record)
+                    intent = msgspec.structs.replace(intent, user_data=prepared.user_data)
                 return replace(s, existence=Exists(vm=await provider.ensure(intent)))
             case StartVm(uuid=uuid):
                 await (await self._provider(s)).start(uuid, meta.uid)
             case SealVm(uuid=uuid):
-                await self._forget_token(s)
+                await self._bootstrapper.forget(s.record)
                 await (await self._provider(s)).seal(uuid, meta.uid)
             case DeleteToken():
-                await self._forget_token(s)
+                await self._bootstrapper.forget(s.record)
             case ResizeVm(uuid=uuid, cpu=cpu, memory=memory):
                 await (await self._provider(s)).resize(uuid, cpu, memory)
             case DeleteVm(uuid=uuid):
@@ -220,17 +225,6 @@ class Lifecycle:
             case Nothing():
                 pass
         return step, version
-
-    async def _bootstrapped(self, s: Situation, intent: Intent) -> Intent:
-        """The intent with what makes its VM a node, where VMs need that."""
-        if not s.hypervisor.capabilities.bootstrap:
-            return intent
-        lifetime = s.launch_timeout + TOKEN_MARGIN
-        user_data = await self._bootstrapper.prepare(s.record, intent, lifetime)
-        return msgspec.structs.replace(intent, user_data=user_data)
-
-    async def _forget_token(self, s: Situation) -> None:
-        await self._bootstrapper.forget(s.record)
 
     async def _provider(self, s: Situation) -> Provider:
         hypervisor = self._world.hypervisors.store.get("", s.record.spec.hypervisor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import string
 from typing import Any, Final
 
 from plimsoll.api.timestamp import rfc3339
@@ -14,8 +12,6 @@ from plimsoll.decide.life.situation import Situation
 from plimsoll.decide.life.steps import EnsureVm, Happened, Kind, Step
 from plimsoll.world.vms import PowerState
 
-_TOKEN_ID: Final = string.digits + string.ascii_lowercase
-"""Characters of which the id of a bootstrap token consists; it has six."""
 _PAUSED: Final = "the VM is paused, by a person or because a disk is full: resume it"
 
 
@@ -86,15 +82,6 @@ def begin(s: Situation) -> Step:
     since = s.status.attempt_since if s.status.failures else rfc3339(s.now)
     changes = {"attempt_since": since}
     return step(s, to=Phase.CREATING, message="creating the VM", changes=changes)
-
-
-def name_token(s: Situation) -> Step:
-    """Record which bootstrap token the VM is going to get, before it is made."""
-    # Of the attempt, not random: a step repeated after a crash names the same.
-    digest = hashlib.sha256(f"{s.record.metadata.uid}/{s.status.failures}".encode()).digest()
-    number = int.from_bytes(digest)
-    token = "".join(_TOKEN_ID[number // len(_TOKEN_ID) ** i % len(_TOKEN_ID)] for i in range(6))
-    return step(s, message="creating the VM", recheck=0.0, changes={"bootstrap_token": token})
 
 
 def create(s: Situation) -> Step:
