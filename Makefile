@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TOOLS := tools/testenv:tools/demo:tools/bench
+TOOLS := tools/testenv:tools/demo:tools/bench:tools/e2e
 # One worker a core for what waits on a control plane; the rest is quick either way.
 WORKERS ?= auto
 
