@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from plimsoll.decide.fleet import Bin
@@ -12,19 +12,28 @@ _TURNS: Final = 16
 _TURNS_AT_REST: Final = 48
 """The same where nothing changed at all, so that nobody waits for the plan."""
 
+_ASKED_AGAIN: Final = 64
+"""Containers of VMs that must stay, and of which it is asked again in one plan whether the rest
+could do without them, although nothing changed about them."""
+_ASKED_AGAIN_AT_REST: Final = 192
+
 
 class Memory:
-    """Which VMs could not go, from one plan to the next."""
+    """Which VMs could not go, from one plan to the next, and which could but must stay."""
 
     def __init__(self) -> None:
         self._failed: dict[str, tuple[int, int]] = {}
         """By VM: its epoch then, and in which plan."""
+        self._dispensable: dict[str, tuple[int, int, bool]] = {}
+        """As ``_failed``, of VMs that must stay; and whether the rest could do without."""
         self._plan = 0
         self._turns = _TURNS
+        self._asked_again = _ASKED_AGAIN
 
     def begin(self, *, at_rest: bool) -> None:
         """A new plan; at rest: of the same VMs and pods as the one before."""
         self._plan += 1
+        self._asked_again = _ASKED_AGAIN_AT_REST if at_rest else _ASKED_AGAIN
         self._turns = _TURNS_AT_REST if at_rest else _TURNS
 
     def turns(self, targets: list[Bin]) -> list[Bin]:
@@ -40,6 +49,24 @@ class Memory:
     def failed(self, target: Bin) -> None:
         """Its containers have no other places, or it is not worth it."""
         self._failed[target.name] = (target.epoch, self._plan)
+
+    def dispensable(self, targets: Sequence[Bin]) -> dict[str, bool]:
+        """Of those that need not be asked in this plan, by name what was found last."""
+        known = {
+            target.name: found
+            for target in targets
+            if (found := self._dispensable.get(target.name)) and found[0] == target.epoch
+        }
+        asked = 0
+        for target in sorted(targets, key=lambda b: known[b.name][1] if b.name in known else -1):
+            if target.name in known and asked < self._asked_again:
+                asked += max(1, len(target.pods))
+                del known[target.name]
+        return {name: found[2] for name, found in known.items()}
+
+    def asked(self, target: Bin, dispensable: bool) -> None:
+        """Whether the rest could do without a VM that must stay."""
+        self._dispensable[target.name] = (target.epoch, self._plan, dispensable)
 
 
 class Effort:

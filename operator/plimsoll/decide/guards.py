@@ -84,6 +84,8 @@ def _restarting(fleet: Fleet, hypervisor: Hypervisor) -> str:
     if not hypervisor.capabilities.high_availability:
         return ""
     dead = {host.name for host in hypervisor.hosts or () if host.state == "Down"}
+    if not dead:
+        return ""
     return ", ".join(
         name
         for name, target in sorted(fleet.bins.items())

@@ -215,14 +215,21 @@ class Retiring:
 
     def _tell(self, refused: list[tuple[Bin, Refusal]]) -> None:
         """Notes why VMs stay that the rest could do without, and when to look again."""
-        for target, refusal in nsmallest(_TOLD, refused, key=lambda item: _emptiest(item[0])):
+        first = nsmallest(_TOLD, refused, key=lambda item: _emptiest(item[0]))
+        memory = self._effort.memory
+        known = memory.dispensable([target for target, _ in first]) if memory is not None else {}
+        for target, refusal in first:
             if self._effort.spent:
                 break
             if target.name not in self._fleet.bins or not self._enough_left([target]):
                 continue
-            mark = self._fleet.mark()
-            possible = self._try([target], tell=False) is not None
-            self._fleet.rollback(mark)
+            possible = known.get(target.name)
+            if possible is None:
+                mark = self._fleet.mark()
+                possible = self._try([target], tell=False) is not None
+                self._fleet.rollback(mark)
+                if memory is not None:
+                    memory.asked(target, possible)
             if possible:
                 self._placer.refuse(refusal)
         for target, refusal in refused:

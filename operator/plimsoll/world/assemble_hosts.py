@@ -18,12 +18,15 @@ def hypervisors_of(objects: Objects, observations: Observations) -> tuple[snapsh
     if not objects.hypervisors_known:
         named = {pool.spec.hypervisor for pool in objects.pools}
         return tuple(snapshot.Hypervisor(name=name) for name in sorted(named))
+    vmnodes: defaultdict[str, list[VMNode]] = defaultdict(list)
+    for vmnode in objects.vmnodes:
+        vmnodes[vmnode.spec.hypervisor].append(vmnode)
     return tuple(
         snapshot.Hypervisor(
             name=hypervisor.metadata.name,
             ready=_is_ready(hypervisor),
             capabilities=_capabilities(hypervisor),
-            hosts=_hosts(hypervisor, objects.vmnodes, observations),
+            hosts=_hosts(hypervisor, vmnodes[hypervisor.metadata.name], observations),
         )
         for hypervisor in sorted(objects.hypervisors, key=lambda h: h.metadata.name)
     )
@@ -71,13 +74,14 @@ def _inventory(hypervisor: Hypervisor) -> tuple[HostStatus, ...] | None:
 def _hosts(
     hypervisor: Hypervisor, vmnodes: Iterable[VMNode], observations: Observations
 ) -> tuple[snapshot.Host, ...] | None:
+    """``vmnodes`` are the hypervisor's own."""
     inventory = _inventory(hypervisor)
     if inventory is None:
         return None
     name = hypervisor.metadata.name
     ours: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for vmnode in vmnodes:
-        if vmnode.spec.hypervisor == name and _in_inventory(vmnode, hypervisor):
+        if _in_inventory(vmnode, hypervisor):
             size = (vmnode.status and vmnode.status.size) or vmnode.spec.size
             ours[host_of(vmnode)][0] += size.cpu * 1000
             ours[host_of(vmnode)][1] += size.memory
