@@ -252,7 +252,7 @@ class ModelHypervisor:
             name=intent.name,
             owner_uid=intent.uid,
             cluster=CLUSTER,
-            host="h1",
+            host=intent.host or "h1",
             power=PowerState.OFF if self.half else PowerState.CREATING,
             cpu=intent.cpu,
             memory=intent.memory,
@@ -318,6 +318,10 @@ class ModelHypervisor:
             self._model.starts += 1
         if after:
             raise after
+
+    async def console(self, uuid: str) -> str:
+        self._must_answer()
+        return f"{uuid}: panic" if self.stuck else ""
 
     async def seal(self, uuid: str, owner_uid: str) -> None:
         before, after = self._faults()
@@ -564,11 +568,11 @@ class Model:
 
     # What people and the planner do
 
-    def wish(self, cpu: int = 2) -> None:
-        """A VMNode is recorded."""
+    def wish(self, cpu: int = 2, host: str = "") -> None:
+        """A VMNode is recorded, to be made on a host (empty: any)."""
         meta = {"name": NAME, "uid": f"uid-{next(self._uids)}", "finalizers": [names.VM_FINALIZER]}
         size = {"cpu": cpu, "memory": "4Gi"}
-        spec = {"pool": "a", "hypervisor": "rack", "size": size, "berths": 20}
+        spec = {"pool": "a", "hypervisor": "rack", "host": host, "size": size, "berths": 20}
         self.api.put(VMNODES, {"metadata": {**meta, "generation": 1}, "spec": spec})
 
     def retire(self, retire: bool = True) -> None:

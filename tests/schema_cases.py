@@ -106,6 +106,7 @@ VMPOOL: Document = {
         },
         "maxLaunching": 3,
         "launchTimeout": "5m",
+        "phaseTimeouts": {"creating": "1m", "booting": "2m", "joining": "3m"},
         "whenOff": "Replace",
         "template": {
             "labels": {"example.org/tier": "web", "plain": ""},
@@ -424,6 +425,7 @@ VALUES = [
     _case("vmpool", ".spec.launchTimeout", "-10m", "is not a duration: write whole numbers"),
     _case("vmpool", ".spec.launchTimeout", "999999h", "is not a duration: write whole numbers"),
     _case("vmpool", ".spec.launchTimeout", "0s", "is too short: give 1s or more"),
+    _case("vmpool", ".spec.phaseTimeouts.booting", "0s", "is too short: give 1s or more"),
     _case("vmpool", f"{_WINDOW}.duration", "999ms", "is too short: give 1s or more"),
     _case("hypervisor", ".spec.inventoryInterval", "0s", "is too short: give 1s or more"),
     _case("steering", ".spec.scaleDownAfter", "5 m", "is not a duration"),

@@ -13,6 +13,7 @@ from plimsoll.api.hypervisor import Capabilities
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Phase
 from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.decide.life.console import LENGTH, tail
 from plimsoll.decide.life.existence import Existence, Exists, Gone, Unknown
 from plimsoll.decide.life.failures import failed
 from plimsoll.decide.life.pods import PodRef, PodsOnNode, pods_on_node
@@ -30,6 +31,7 @@ from plimsoll.decide.life.steps import (
     Evict,
     MarkOutOfService,
     Nothing,
+    ReadConsole,
     ResizeVm,
     SealVm,
     SetBerths,
@@ -61,6 +63,7 @@ def record(
     deleting: bool = False,
     cpu: int = 2,
     berths: int = 20,
+    on: str = "",
     conditions: tuple[dict[str, str], ...] = (),
     **status: Any,
 ) -> VMNode:
@@ -80,6 +83,7 @@ def record(
             "spec": {
                 "pool": "a",
                 "hypervisor": "rack",
+                "host": on,
                 "size": {"cpu": cpu, "memory": "4Gi"},
                 "berths": berths,
                 "template": {"labels": {"tier": "web"}},
@@ -161,6 +165,9 @@ def situation(
     watching_since: float = 0.0,
     on_timeout: str = "Keep",
     able: tuple[str, ...] = (),
+    phases: dict[str, str] | None = None,
+    console: str | None = None,
+    other: Any = "Up",
     when_off: str = "Restart",
 ) -> Situation:
     pool = VMPoolSpec.model_validate(
@@ -170,6 +177,7 @@ def situation(
             "size": {"cpu": {"min": 1, "max": 8}, "memory": {"min": "1Gi", "max": "16Gi"}},
             "launchTimeout": "600s",
             "whenOff": when_off,
+            "phaseTimeouts": phases or {},
             "disruption": {"drainTimeout": "300s", "onDrainTimeout": on_timeout},
         }
     )
@@ -191,8 +199,9 @@ def situation(
                 **dict.fromkeys(able, True),
             ),
             restart_window=120.0,
-            hosts={"h1": (host, "z1"), "h2": ("Up", "z2")},
+            hosts={"h1": (host, "z1"), "h2": (other, "z2")},
         ),
+        console=console,
     )
 
 
@@ -252,7 +261,29 @@ CASES = (
     Case("runs", S(record(W)), J),
     Case("boot unknown", S(record(W), UNKNOWN), W, reason="HypervisorUnreachable"),
     Case("vanished", S(record(W), Gone()), X, reason="LaunchFailed"),
-    Case("took too long", S(record(W, attemptSince=rfc3339(NOW - 601))), X, reason="LaunchFailed"),
+    Case("took too long", S(record(W, attemptSince=rfc3339(NOW - 601))), W, ReadConsole),
+    Case("took too long, console read",
+         S(record(W, attemptSince=rfc3339(NOW - 601)), console=""), X, reason="LaunchFailed"),
+    Case("booted too long", S(record(W, age=121), phases={"booting": "2m"}, console=""), X,
+         reason="LaunchFailed"),
+    Case("joins for too long, booted quickly",
+         S(record(J, age=121), phases={"booting": "2m"}, console=""), J),
+    Case("joins for too long", S(record(J, age=121), phases={"joining": "2m"}, console=""), X,
+         reason="LaunchFailed"),
+    Case("is not made in time",
+         S(record(C, attemptSince=rfc3339(NOW - 121)), Gone(), phases={"creating": "2m"}), X,
+         reason="LaunchFailed"),
+    Case("is not made in time, as far as known",
+         S(record(C, attemptSince=rfc3339(NOW - 121)), UNKNOWN, phases={"creating": "2m"}), C),
+    Case("failed twice here", S(record(X, failures=2, on="h1"), Gone()), X, DeleteRecord),
+    Case("failed twice here, before a VM was made",
+         S(record(C, failures=2, on="h1", attemptSince=rfc3339(NOW)), Gone()), C, DeleteRecord),
+    Case("failed twice here, and something may be left",
+         S(record(C, failures=2, on="h1"), UNKNOWN), C),
+    Case("failed once here", S(record(X, failures=1, on="h1"), Gone()), R,
+         reason="LaunchBackoff"),
+    Case("failed twice on the last host", S(record(X, failures=2, on="h1"), Gone(), other="Down"),
+         R, reason="LaunchBackoff"),
     Case("too long, but its host cannot be asked",
          S(record(W, attemptSince=rfc3339(NOW - 601)), vm(PowerState.UNKNOWN)), W),
     Case("too long, but nobody watched",
@@ -478,12 +509,42 @@ def test_identity_is_recorded_before_the_vm_is_waited_for() -> None:
 
 def test_a_failed_launch_is_counted_and_its_vm_forgotten_only_when_gone() -> None:
     late = record(W, attemptSince=rfc3339(NOW - 616), failures=1)
-    step = next_step(situation(late))
+    step = next_step(situation(late, console=""))
     assert step.status.failures == 2
     assert step.status.identity is not None
     again = next_step(situation(record(X, failures=2), Gone()))
     assert again.status.identity is None
     assert (again.status.host, again.status.size, again.status.failures) == ("", None, 2)
+
+
+def test_a_failed_launch_tells_what_the_console_said_until_one_succeeds() -> None:
+    late = record(W, attemptSince=rfc3339(NOW - 616), failures=1)
+    said = "\x1b[0;32mok\x1b[0m\r\n\n" + "kernel panic: no root device\n"
+    step = next_step(situation(late, console=said))
+    assert step.status.message.endswith("its console ended with: ok | kernel panic: no root device")
+    assert [e.message for e in step.events] == [step.status.message]
+    kept = {"type": "Launched", "status": "False", "reason": "LaunchFailed", "message": "panic"}
+    again = next_step(situation(record(X, failures=2, conditions=(kept,)), Gone()))
+    assert _facts(again)["Launched"] == ("False", "LaunchFailed")
+    assert "panic" in again.status.message
+    joined = next_step(situation(record(J, conditions=(kept,)), node=node()))
+    assert "Launched" not in _facts(joined)
+
+
+def test_a_console_is_told_of_in_bounds() -> None:
+    assert tail("") == tail("\n \x00\n") == ""
+    assert tail("\n".join(map(str, range(100)))) == " | ".join(map(str, range(92, 100)))
+    long = tail("x" * 10_000)
+    assert (len(long), long[:4]) == (LENGTH, "...x")
+
+
+def test_a_late_launch_of_which_nothing_is_known_is_not_counted_on() -> None:
+    late = record(J, attemptSince=rfc3339(NOW - 601))
+    step = next_step(situation(late, vm(PowerState.UNKNOWN), host="Unknown"))
+    assert (step.status.phase, step.status.lost_since) == (J, rfc3339(NOW))
+    assert [e.reason for e in step.events] == ["VMLost"]
+    early = next_step(situation(record(J), vm(PowerState.UNKNOWN), host="Unknown"))
+    assert early.status.lost_since == ""
 
 
 def test_ready_resets_the_failures() -> None:

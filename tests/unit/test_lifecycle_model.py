@@ -43,10 +43,11 @@ class Life(RuleBasedStateMachine):
         ready=st.booleans(),
         real=st.booleans(),
         when_off=st.sampled_from(["Restart", "Replace"]),
+        host=st.sampled_from(["", "h1"]),
     )
-    def begin(self, on_timeout: str, ready: bool, real: bool, when_off: str) -> None:
+    def begin(self, on_timeout: str, ready: bool, real: bool, when_off: str, host: str) -> None:
         self.model = Model(on_timeout, real=real, when_off=when_off)
-        self.model.wish()
+        self.model.wish(host=host)
         if ready:
             self.model.settle()
             self.model.pod("p")
@@ -401,3 +402,21 @@ def test_a_vm_that_is_ready_has_neither_token_nor_seed() -> None:
     assert len(model.tokens.tokens) == len(model.vms.seeds) == 1
     model.settle()
     assert (model.tokens.tokens, model.vms.seeds) == ({}, {})
+
+
+def test_a_vm_that_never_boots_says_so_and_gives_way_to_one_on_another_host() -> None:
+    model = Model(real=True)
+    model.wish(host="h1")
+    model.vms.stuck = True
+    told: set[str] = set()
+    for _ in range(500):
+        if model.step() is DONE:
+            break
+        found = model.vmnode
+        told |= {found.status.message} if found and found.status else set()
+        model.tick(20.0)
+        model.judge()
+    assert (model.vms.vms, model.vmnode, model.tokens.tokens) == ({}, None, {})
+    assert len(model.made["uid-1"]) == 2
+    assert any("console ended with" in message and "panic" in message for message in told)
+    assert "LaunchGivenUp" in model.recorder.reasons

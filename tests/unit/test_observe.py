@@ -6,7 +6,7 @@ from typing import Any
 
 from plimsoll.api import ContainerWorkload, VMNode
 from plimsoll.decide.plan import Lever, Move, Plan
-from plimsoll.observe.backoff import FIRST_SECONDS, MOST_SECONDS, LaunchBackoff
+from plimsoll.observe.backoff import FIRST_SECONDS, HOST_TIMES, MOST_SECONDS, LaunchBackoff
 from plimsoll.observe.circles import STILL_SECONDS, Circles
 from plimsoll.observe.conflicts import Conflicts
 from plimsoll.observe.evictions import WINDOW_SECONDS, Evictions
@@ -40,9 +40,15 @@ class TestLaunchBackoff:
         backoff = LaunchBackoff()
         backoff.observe([vmnode()], 0.0)
         first = backoff.observe([vmnode(failures=1)], 100.0)
-        assert first == {"web": 100.0 + FIRST_SECONDS, "rack/h1": 100.0 + FIRST_SECONDS}
+        assert first == {
+            "web": 100.0 + FIRST_SECONDS,
+            "rack/h1": 100.0 + HOST_TIMES * FIRST_SECONDS,
+        }
         second = backoff.observe([vmnode(failures=2)], 200.0)
-        assert second == {"web": 200.0 + 2 * FIRST_SECONDS, "rack/h1": 200.0 + 2 * FIRST_SECONDS}
+        assert second == {
+            "web": 200.0 + 2 * FIRST_SECONDS,
+            "rack/h1": 200.0 + HOST_TIMES * 2 * FIRST_SECONDS,
+        }
 
     def test_another_host_is_not_blocked_but_the_pool_is(self) -> None:
         backoff = LaunchBackoff()

@@ -44,6 +44,7 @@ from plimsoll.decide.life.steps import (
     Evict,
     MarkOutOfService,
     Nothing,
+    ReadConsole,
     ResizeVm,
     SealVm,
     SetBerths,
@@ -184,6 +185,8 @@ class Lifecycle:
                         return replace(s, record=prepared.record)
                     intent = msgspec.structs.replace(intent, user_data=prepared.user_data)
                 return replace(s, existence=Exists(vm=await provider.ensure(intent)))
+            case ReadConsole(uuid=uuid):
+                return replace(s, console=await self._console(s, uuid))
             case StartVm(uuid=uuid):
                 await (await self._provider(s)).start(uuid, meta.uid)
             case SealVm(uuid=uuid):
@@ -225,6 +228,14 @@ class Lifecycle:
             case Nothing():
                 pass
         return step, version
+
+    async def _console(self, s: Situation, uuid: str) -> str:
+        """What the VM said; empty also if nobody can tell, for it is only to be told of."""
+        try:
+            return await (await self._provider(s)).console(uuid)
+        except HypervisorError as error:
+            log.info("console was not read: %s", error, extra=_log(s.record.metadata.name))
+            return ""
 
     async def _provider(self, s: Situation) -> Provider:
         hypervisor = self._world.hypervisors.store.get("", s.record.spec.hypervisor)

@@ -229,6 +229,20 @@ class Disruption(Model):
     )
 
 
+class PhaseTimeouts(Model):
+    """How long a launch may stay in one phase; the whole of it is bounded by `launchTimeout`."""
+
+    creating: Interval | None = Field(
+        default=None, description="From the first call of the hypervisor to a VM that exists."
+    )
+    booting: Interval | None = Field(
+        default=None, description="From a VM that exists to one that runs."
+    )
+    joining: Interval | None = Field(
+        default=None, description="From a VM that runs to its Ready node."
+    )
+
+
 class Template(Model):
     """What every VM of the pool carries as a node."""
 
@@ -277,6 +291,9 @@ class VMPoolSpec(Model):
     )
     launch_timeout: Interval = Field(
         default=600.0, description="From the wish for a VM to its Ready node, before it is retried."
+    )
+    phase_timeouts: PhaseTimeouts = Field(
+        default=PhaseTimeouts(), description="Shorter limits of single phases of a launch."
     )
     when_off: Literal["Restart", "Replace"] = Field(
         default="Restart",

@@ -110,13 +110,17 @@ TABLE: tuple[Rule, ...] = (
     Rule("R", "otherwise", Phase.CREATING, "",
          ANY, launch.begin),
     Rule("C", "a VM with our UID is being deleted", "", "",
-         lambda s: _power(s) is PowerState.DELETING, leave.await_deletion),
+         lambda s: s.power is PowerState.DELETING, leave.await_deletion),
     Rule("C", "a VM with our UID exists", Phase.BOOTING, "",
          lambda s: s.vm is not None, launch.identify),
     Rule("C", "unknown whether one exists", "", "",
          lambda s: s.unknown, launch.unknown),
     Rule("C", "none exists, a node has our name", "", "",
          lambda s: s.stranger, launch.stranger),
+    Rule("C", "none exists, failed twice on its host, another is up", "", "delete VMNode",
+         lambda s: s.better_elsewhere, launch.give_up),
+    Rule("C", "none exists, timed out", Phase.DELETING, "",
+         lambda s: bool(s.launch_overdue), launch.launch_failed),
     Rule("C", "none exists, backing off", "", "",
          lambda s: s.backoff_left > 0, launch.back_off),
     Rule("C", "none exists", "", "create token, create VM",
@@ -133,13 +137,14 @@ TABLE: tuple[Rule, ...] = (
          lambda s: s.unknown, launch.unknown),
     Rule("BJ", "VM gone", Phase.DELETING, "",
          lambda s: s.gone, launch.launch_failed),
-    Rule("BJ", "timed out, VM can be asked, node not Ready", Phase.DELETING, "",
-         lambda s: s.launch_overdue and _power(s) is not PowerState.UNKNOWN and not s.node_ready,
-         launch.launch_failed),
+    Rule("BJ", "timed out, VM can be asked, node not Ready", "", "read console",
+         lambda s: s.launch_late and s.console is None, launch.read_console),
+    Rule("BJ", "the same, console read", Phase.DELETING, "",
+         lambda s: s.launch_late, launch.launch_failed),
     Rule("BJYZ", "VM off on a host that is up, may be started", "", "start VM",
          lambda s: s.may_start and not s.start_wait, serve.start),
     Rule("B", "VM runs", Phase.JOINING, "",
-         lambda s: _power(s) is PowerState.RUNNING, launch.runs),
+         lambda s: s.power is PowerState.RUNNING, launch.runs),
     Rule("B", "otherwise", "", "",
          ANY, launch.boots),
     Rule("J", "otherwise", "", "",
@@ -159,7 +164,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("YZ", "wanted size impossible while running", Phase.READY, "take size back",
          lambda s: s.size_differs and bool(s.resize_refusal), serve.refuse_size),
     Rule("Y", "wanted size differs, node Ready", Phase.RESIZING, "",
-         lambda s: s.size_differs and s.node_ready and _power(s) is PowerState.RUNNING,
+         lambda s: s.size_differs and s.node_ready and s.power is PowerState.RUNNING,
          serve.begin_resize),
     Rule("Y", "otherwise", "", "",
          ANY, serve.serve),
@@ -205,7 +210,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("X", "VM unknown", "", "",
          lambda s: s.unknown, launch.unknown),
     Rule("X", "VM being deleted", "", "",
-         lambda s: _power(s) is PowerState.DELETING, leave.await_deletion),
+         lambda s: s.power is PowerState.DELETING, leave.await_deletion),
     Rule("X", "VM exists, identity not recorded", "", "",
          lambda s: s.vm is not None and s.status.identity is None, leave.identify),
     Rule("X", "VM exists", "", "delete VM",
@@ -214,14 +219,12 @@ TABLE: tuple[Rule, ...] = (
          lambda s: s.matched is not None, leave.delete_node),
     Rule("X", "both gone, deleted", "gone", "",
          lambda s: s.deleting, leave.done),
+    Rule("X", "both gone, failed twice on its host, another is up", "", "delete VMNode",
+         lambda s: s.better_elsewhere, launch.give_up),
     Rule("X", "both gone, launch failed", Phase.REQUESTED, "",
          ANY, launch.again),
 )
 # fmt: on
-
-
-def _power(s: Situation) -> PowerState | None:
-    return s.vm.power if s.vm is not None else None
 
 
 def rule_for(s: Situation) -> Rule:

@@ -10,6 +10,8 @@ from plimsoll.api.vmnode import Phase
 
 FIRST_SECONDS: Final = 10.0
 MOST_SECONDS: Final = 600.0
+HOST_TIMES: Final = 3.0
+"""By how much longer a host is left alone than the pool: the next launch is to try another."""
 _LAUNCHING: Final = frozenset({Phase.REQUESTED, Phase.CREATING, Phase.BOOTING, Phase.JOINING})
 
 
@@ -59,9 +61,11 @@ class LaunchBackoff:
         return {key: until for key, until in self._until.items() if until > now}
 
     def _strike(self, seen: _Seen, now: float) -> None:
-        for key in filter(None, (seen.pool, seen.host)):
-            strikes = self._strikes[key] = self._strikes.get(key, 0) + 1
-            self._until[key] = now + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(strikes - 1, 16))
+        for key, times in ((seen.pool, 1.0), (seen.host, HOST_TIMES)):
+            if key:
+                strikes = self._strikes[key] = self._strikes.get(key, 0) + 1
+                pause = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(strikes - 1, 16))
+                self._until[key] = now + times * pause
 
     def _forget(self, seen: _Seen) -> None:
         for key in (seen.pool, seen.host):

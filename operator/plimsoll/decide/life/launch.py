@@ -6,10 +6,19 @@ from typing import Any, Final
 
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Identity, Phase
+from plimsoll.decide.life.console import tail
 from plimsoll.decide.life.existence import Unknown
-from plimsoll.decide.life.making import pace, step, wait
+from plimsoll.decide.life.making import LAUNCHED, pace, step, wait
 from plimsoll.decide.life.situation import Situation
-from plimsoll.decide.life.steps import EnsureVm, Happened, Kind, Step
+from plimsoll.decide.life.steps import (
+    DeleteRecord,
+    EnsureVm,
+    Fact,
+    Happened,
+    Kind,
+    ReadConsole,
+    Step,
+)
 from plimsoll.world.vms import PowerState
 
 _PAUSED: Final = "the VM is paused, by a person or because a disk is full: resume it"
@@ -72,8 +81,26 @@ def back_off(s: Situation) -> Step:
             message=stalled.message,
             recheck=s.backoff_left,
         )
+    return wait(s, _so_far(s), "LaunchBackoff", s.backoff_left)
+
+
+def _so_far(s: Situation) -> str:
+    """How many launches failed, and why the last one did."""
+    last = next((c.message for c in s.status.conditions if c.type == LAUNCHED), "")
     message = f"{s.status.failures} launches failed; waiting before the next"
-    return wait(s, message, "LaunchBackoff", s.backoff_left)
+    return f"{message}; the last: {last}" if last else message
+
+
+def give_up(s: Situation) -> Step:
+    """Let another VM be launched on another host: of this one nothing is left."""
+    message = (
+        f"{s.status.failures} launches failed on host {s.record.spec.host}: another VM is "
+        "launched instead, where there is a better host"
+    )
+    event = Happened("LaunchGivenUp", message, warning=True)
+    return step(
+        s, DeleteRecord(), kind=Kind.RECONCILING, message=message, recheck=0.0, events=(event,)
+    )
 
 
 def begin(s: Situation) -> Step:
@@ -125,21 +152,32 @@ def joined(s: Situation) -> Step:
         s,
         to=Phase.READY,
         reason="NodeReady",
+        drop=(LAUNCHED,),
         events=(event,),
         changes={"failures": 0, "attempt_since": ""},
     )
 
 
+def read_console(s: Situation) -> Step:
+    """Before the VM is deleted, ask what it said."""
+    assert s.vm is not None
+    return step(s, ReadConsole(uuid=s.vm.uuid), message=s.status.message, recheck=0.0)
+
+
 def launch_failed(s: Situation) -> Step:
     """Count the failure and delete the VM, so that it can be created anew."""
-    took = f"the VM did not become a Ready node within {s.launch_timeout:g} s"
-    what = "the VM vanished before it became a node" if s.gone else took
-    message = f"{what} (phase {s.phase}); it is deleted and created anew"
+    vanished = s.gone and s.phase is not Phase.CREATING
+    what = "vanished before it became a node" if vanished else s.launch_overdue
+    message = f"the VM {what} (phase {s.phase}); it is deleted and created anew"
+    said = tail(s.console or "")
+    if said:
+        message = f"{message}; its console ended with: {said}"
     return step(
         s,
         to=Phase.DELETING,
         reason="LaunchFailed",
         message=message,
+        facts=(Fact(LAUNCHED, "False", "LaunchFailed", message),),
         events=(Happened("VMFailed", message, warning=True),),
         changes={"failures": s.status.failures + 1, "attempt_since": rfc3339(s.now)},
     )
@@ -149,5 +187,4 @@ def again(s: Situation) -> Step:
     """Nothing is left of the failed launch: forget its VM, and begin anew."""
     gone: dict[str, Any] = {"identity": None, "host": "", "size": None, "node_name": ""}
     gone |= {"node_uid": "", "starts": 0, "started_at": ""}
-    message = f"{s.status.failures} launches failed; waiting before the next"
-    return step(s, to=Phase.REQUESTED, reason="LaunchBackoff", message=message, changes=gone)
+    return step(s, to=Phase.REQUESTED, reason="LaunchBackoff", message=_so_far(s), changes=gone)

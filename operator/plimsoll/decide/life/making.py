@@ -14,6 +14,8 @@ RESIZED = "Resized"
 """Condition: Unknown while a resize is under way; False after one that could not be had."""
 DRAINED = "Drained"
 """Condition: False after a drain that was given up."""
+LAUNCHED = "Launched"
+"""Condition: False after a launch that failed, until one succeeds."""
 RESYNC = 60.0
 """Seconds after which even a quiet VMNode is looked at again."""
 MESSAGE_MAX = 1024
@@ -66,7 +68,7 @@ def step(
     if s.matched is not None:
         meta = s.matched.metadata
         update |= {"node_name": meta.name, "node_uid": meta.uid}
-    lost = s.lost and phase in _HAS_NODE
+    lost = (s.lost and phase in _HAS_NODE) or (s.launch_lost and phase is s.phase)
     update["lost_since"] = (s.status.lost_since or rfc3339(s.now)) if lost else ""
     if lost and not s.status.lost_since:
         events = (*events, Happened("VMLost", LOSSES[s.loss], warning=True))
@@ -102,7 +104,7 @@ def _kept(s: Situation, without: set[str]) -> tuple[Fact, ...]:
     return tuple(
         Fact(c.type, c.status, c.reason, c.message)
         for c in s.status.conditions
-        if c.type in (RESIZED, DRAINED) and c.type not in without
+        if c.type in (RESIZED, DRAINED, LAUNCHED) and c.type not in without
     )
 
 

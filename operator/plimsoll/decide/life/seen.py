@@ -48,6 +48,8 @@ class Seen:
     pool: VMPoolSpec | None = None
     """None: the pool is gone; defaults apply."""
     hypervisor: HypervisorFacts = field(default_factory=HypervisorFacts)
+    console: str | None = None
+    """What the VM wrote to its console last; None: not asked for."""
 
     # The record
 

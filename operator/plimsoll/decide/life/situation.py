@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.api.vmnode import Phase
-from plimsoll.api.vmpool import Disruption
+from plimsoll.api.vmpool import Disruption, PhaseTimeouts
 from plimsoll.decide.life.existence import Loss, NotAsked
 from plimsoll.decide.life.node import capacity_shows
 from plimsoll.decide.life.seen import HypervisorFacts, Seen
@@ -20,6 +20,8 @@ __all__ = ["HypervisorFacts", "Situation"]
 
 LAUNCH_TIMEOUT = 600.0
 """Seconds; for VMs whose pool is gone."""
+TRIES_PER_HOST = 2
+"""Launches that fail on a host before another one is to be chosen."""
 BACKOFF_FIRST = 15.0
 BACKOFF_MAX = 600.0
 RELEASE_TIMEOUT = 60.0
@@ -154,8 +156,45 @@ class Situation(Seen):
         return max(0.0, parse_rfc3339(since) + self.backoff - self.now) if since else 0.0
 
     @property
-    def launch_overdue(self) -> bool:
-        return self.since(self.status.attempt_since) >= self.backoff + self.launch_timeout
+    def launch_overdue(self) -> str:
+        """Which limit of a launch has passed, in words; empty: none has."""
+        attempt = self.since(self.status.attempt_since) - self.backoff
+        if attempt >= self.launch_timeout:
+            return f"did not become a Ready node within {self.launch_timeout:g} s"
+        limits = self.pool.phase_timeouts if self.pool else PhaseTimeouts()
+        in_phase = self.since(self.status.phase_since)
+        limit, since = {
+            Phase.CREATING: (limits.creating, attempt),
+            Phase.BOOTING: (limits.booting, in_phase),
+            Phase.JOINING: (limits.joining, in_phase),
+        }.get(self.phase, (None, 0.0))
+        return f"was {self.phase} for over {limit:g} s" if limit and since >= limit else ""
+
+    @property
+    def launch_late(self) -> bool:
+        """The launch is to be undone: a limit has passed, and the VM's host can be asked."""
+        return (
+            bool(self.launch_overdue)
+            and self.power is not PowerState.UNKNOWN
+            and not self.node_ready
+        )
+
+    @property
+    def launch_lost(self) -> bool:
+        """The launch is late, and nobody can say what became of its VM: it is not counted on."""
+        unsure = self.unknown or self.power is PowerState.UNKNOWN
+        launching = self.phase in (Phase.BOOTING, Phase.JOINING)
+        return launching and unsure and bool(self.launch_overdue) and not self.node_ready
+
+    @property
+    def better_elsewhere(self) -> bool:
+        """Launches failed time and again on the host that was chosen, and another one is up.
+
+        Whoever chooses hosts is to choose again, so the VMNode gives way to another.
+        """
+        chosen = self.record.spec.host
+        others = (state for host, (state, _) in self.hypervisor.hosts.items() if host != chosen)
+        return bool(chosen) and self.status.failures >= TRIES_PER_HOST and "Up" in others
 
     @property
     def drain_overdue(self) -> bool:

@@ -20,6 +20,12 @@ class EnsureVm(Frozen, frozen=True):
     """Create the VM of this VMNode, or find the one that is there."""
 
 
+class ReadConsole(Frozen, frozen=True, kw_only=True):
+    """Ask what the VM wrote to its console, before it is deleted."""
+
+    uuid: str
+
+
 class StartVm(Frozen, frozen=True, kw_only=True):
     """Power the VM with this identity on again."""
 
@@ -124,6 +130,7 @@ class DeleteNode(Frozen, frozen=True, kw_only=True):
 Action = (
     Nothing
     | EnsureVm
+    | ReadConsole
     | StartVm
     | SealVm
     | DeleteToken
