@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TOOLS := tools/testenv:tools/demo:tools/bench:tools/e2e
+TOOLS := tools/testenv:tools/demo:tools/bench:tools/e2e:tools/nodeimage
 # One worker a core for what waits on a control plane; the rest is quick either way.
 WORKERS ?= auto
 
@@ -34,6 +34,10 @@ install: $(READY) ## Make the virtual environment with everything pinned
 .PHONY: controlplane
 controlplane: $(READY) ## Build the test control plane once (cached outside the checkout)
 	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_testenv build
+
+.PHONY: node-image
+node-image: $(READY) ## Build the disk image of a node once (cached outside the checkout)
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_nodeimage build
 
 .PHONY: demo
 demo: controlplane ## Show the whole idea on a real control plane (KEEP=1 leaves it up)

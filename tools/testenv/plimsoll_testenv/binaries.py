@@ -112,7 +112,7 @@ def _build_missing(folder: Path, lacking: Callable[[], list[Program]], say: Say)
         return
     go = _require_go()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock", say):
+    with locked(folder / ".lock", say):
         for leftover in folder.glob(".*.partial"):
             leftover.unlink()
         # Asked again: who held the lock until now may have built them.
@@ -191,12 +191,13 @@ def _require_go() -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, say: Say) -> Iterator[None]:
+def locked(path: Path, say: Say) -> Iterator[None]:
+    """Hold the lock of a cache; wait, and say so, while another build holds it."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another build of the same programs is under way; waiting for it")
+            say("another build of the same is under way; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

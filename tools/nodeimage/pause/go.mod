@@ -1,0 +1,3 @@
+module plimsoll.dev/tools/nodeimage/pause
+
+go 1.21
