@@ -9,7 +9,7 @@ from plimsoll_testenv.certificates import Authority, new_key, private_pem, publi
 from plimsoll_testenv.kubeconfig import write_private
 
 ADDRESS = "127.0.0.1"
-HOSTS = (ADDRESS, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+HOSTS = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 SERVICE_CIDR = "10.96.0.0/16"
 POD_CIDR = "10.244.0.0/16"
 KWOK_PARALLELISM = 8
@@ -23,14 +23,18 @@ CLIENT_QPS = 500
 CLIENT_BURST = 1000
 
 
-def lay_out(directory: Path) -> Authority:
-    """Write keys and certificates for an API server; return the CA that clients trust."""
+def lay_out(directory: Path, address: str = ADDRESS) -> Authority:
+    """Write keys and certificates for an API server at an address; return the CA that clients trust."""
     authority = Authority("plimsoll-testenv")
     write_private(directory / "ca.crt", authority.pair.certificate)
     write_private(directory / "ca.key", authority.pair.key)
-    serving = authority.issue("kube-apiserver", hosts=HOSTS)
+    serving = authority.issue("kube-apiserver", hosts=[address, *HOSTS])
     write_private(directory / "apiserver.crt", serving.certificate)
     write_private(directory / "apiserver.key", serving.key)
+    # As which the API server asks kubelets for logs and the like; kubelets ask it what it may.
+    kubelets = authority.issue("kube-apiserver-kubelet-client", groups=["system:masters"])
+    write_private(directory / "kubelet-client.crt", kubelets.certificate)
+    write_private(directory / "kubelet-client.key", kubelets.key)
     # Aggregated API servers trust this CA alone to tell them who a request's user is.
     # (Named apart from its client: OpenSSL takes equal names for a self-signed certificate.)
     front_proxy = Authority(f"{FRONT_PROXY}-ca")
@@ -56,20 +60,23 @@ def etcd() -> list[str]:
     ]
 
 
-def kube_apiserver(port: int) -> list[str]:
+def kube_apiserver(port: int, address: str = ADDRESS) -> list[str]:
     """Arguments of kube-apiserver on a port that the caller has reserved (see `reserve_port`)."""
     return [
         "--etcd-servers=unix://etcd.sock",
-        f"--bind-address={ADDRESS}",
+        f"--bind-address={address}",
         f"--secure-port={port}",
         "--permit-port-sharing",
         # The `kubernetes` Service gets no endpoints: an address of loopback is not allowed there.
-        f"--advertise-address={ADDRESS}",
+        f"--advertise-address={address}",
         "--endpoint-reconciler-type=none",
         "--tls-cert-file=apiserver.crt",
         "--tls-private-key-file=apiserver.key",
         "--client-ca-file=ca.crt",
-        "--authorization-mode=RBAC",
+        # As kubeadm has it: a kubelet may do what concerns its own node, and no more.
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--enable-bootstrap-token-auth",
         "--allow-privileged",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--service-account-issuer=https://kubernetes.default.svc",
@@ -82,6 +89,10 @@ def kube_apiserver(port: int) -> list[str]:
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         "--proxy-client-cert-file=front-proxy.crt",
         "--proxy-client-key-file=front-proxy.key",
+        "--kubelet-client-certificate=kubelet-client.crt",
+        "--kubelet-client-key=kubelet-client.key",
+        "--kubelet-certificate-authority=ca.crt",
+        "--kubelet-preferred-address-types=InternalIP",
         "--profiling=false",
     ]
 
@@ -93,6 +104,8 @@ def kube_controller_manager(node_monitor_grace_period: float) -> list[str]:
         "--kubeconfig=kubeconfig",
         "--leader-elect=false",
         "--secure-port=0",
+        # The last two are off by default, and kubeadm's clusters have them.
+        "--controllers=*,bootstrapsigner,tokencleaner",
         f"--kube-api-qps={CLIENT_QPS}",
         f"--kube-api-burst={CLIENT_BURST}",
         f"--node-monitor-period={milliseconds(monitor)}",

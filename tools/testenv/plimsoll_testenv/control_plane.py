@@ -71,6 +71,7 @@ class ControlPlane:
         cls,
         *,
         node_monitor_grace_period: float = NODE_MONITOR_GRACE_PERIOD_SECONDS,
+        address: str = components.ADDRESS,
         env: Mapping[str, str] | None = None,
         say: Say = to_stderr,
     ) -> Self:
@@ -83,6 +84,8 @@ class ControlPlane:
             node_monitor_grace_period: seconds without a heartbeat after which a node counts as
                 unreachable. kwok's nodes renew their leases four times in it. A cluster that was
                 not started from binaries keeps its own.
+            address: of this machine, where the API server listens: loopback, or one that VMs reach.
+                Another than loopback takes a control plane that is started from binaries.
             env: where to look for what discovery reads, instead of the process's environment.
             say: takes progress, one line at a time.
 
@@ -90,6 +93,8 @@ class ControlPlane:
             TestEnvError: what to do, or the end of the log of the process that failed.
         """
         choice = discover(os.environ if env is None else env)
+        if address != components.ADDRESS:
+            choice = _from_binaries(choice, address)
         say(f"control plane: {choice}")
         programs = find_programs(choice, say)
         processes = Processes("plimsoll-")
@@ -100,7 +105,7 @@ class ControlPlane:
                 create_cluster(processes, kubeconfig)
             elif choice.source is not Source.EXISTING:
                 kubeconfig = processes.directory / "kubeconfig"
-                authority = start_locally(processes, programs, node_monitor_grace_period)
+                authority = start_locally(processes, programs, node_monitor_grace_period, address)
             kwok = components.kwok(processes.directory, kubeconfig, node_monitor_grace_period)
             # The whole environment, because a foreign kubeconfig may name a credential plugin.
             env_of_kwok = os.environ if authority is None else None
@@ -180,6 +185,15 @@ class ControlPlane:
             time.sleep(POLL_SECONDS)
         self.run_kubectl("delete", "csr", name)
         return Pair(base64.b64decode(signed), certificates.private_pem(key))
+
+
+def _from_binaries(choice: Choice, address: str) -> Choice:
+    """A choice that can be had at this address. What somebody named is not replaced by another."""
+    if choice.source is Source.EXISTING:
+        raise TestEnvError(f"{choice}: its API server does not listen at {address}; unset that")
+    if choice.source is Source.KIND:
+        return Choice(Source.BUILT, f"VMs must reach it at {address}, and not in a container")
+    return choice
 
 
 def find_programs(choice: Choice, say: Say) -> dict[str, Path]:

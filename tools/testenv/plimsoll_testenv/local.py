@@ -23,26 +23,29 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 
 
 def start_locally(
-    processes: Processes, programs: Mapping[str, Path], node_monitor_grace_period: float
+    processes: Processes,
+    programs: Mapping[str, Path],
+    node_monitor_grace_period: float,
+    address: str = components.ADDRESS,
 ) -> Authority:
     """Start all four, wait until they serve, and leave the administrator's kubeconfig.
 
     Returns the CA that signs users' certificates.
     """
     directory = processes.directory
-    authority = components.lay_out(directory)
+    authority = components.lay_out(directory, address)
     admin = authority.issue(ADMIN, groups=["system:masters"])
     write_private(directory / "admin.pem", admin.certificate + admin.key)
-    with reserve_port() as reserved:
+    with reserve_port(address) as reserved:
         port = reserved.getsockname()[1]
-        server = f"https://{components.ADDRESS}:{port}"
+        server = f"https://{address}:{port}"
         cluster = {
             "server": server,
             "certificate-authority-data": encode(authority.pair.certificate),
         }
         write_kubeconfig(directory / "kubeconfig", cluster, ADMIN, admin)
         processes.start("etcd", [str(programs["etcd"]), *components.etcd()])
-        apiserver = components.kube_apiserver(port)
+        apiserver = components.kube_apiserver(port, address)
         processes.start("kube-apiserver", [str(programs["kube-apiserver"]), *apiserver])
         api = Api(server, directory)
         api.wait_for("/readyz", processes)
@@ -55,14 +58,14 @@ def start_locally(
     return authority
 
 
-def reserve_port() -> socket.socket:
+def reserve_port(address: str = components.ADDRESS) -> socket.socket:
     """A socket that holds a free port until kube-apiserver has it (--permit-port-sharing).
 
     Bound but not listening, it keeps everybody else off the port and takes no connection.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reserved.bind((components.ADDRESS, 0))
+    reserved.bind((address, 0))
     return reserved
 
 
