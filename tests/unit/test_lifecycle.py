@@ -64,6 +64,7 @@ def record(
     cpu: int = 2,
     berths: int = 20,
     on: str = "",
+    most: int | None = None,
     conditions: tuple[dict[str, str], ...] = (),
     **status: Any,
 ) -> VMNode:
@@ -85,6 +86,7 @@ def record(
                 "hypervisor": "rack",
                 "host": on,
                 "size": {"cpu": cpu, "memory": "4Gi"},
+                **({"maxSize": {"cpu": most, "memory": "4Gi"}} if most else {}),
                 "berths": berths,
                 "template": {"labels": {"tier": "web"}},
                 **({"retire": {"reason": "empty", "since": rfc3339(NOW)}} if retire else {}),
@@ -386,6 +388,9 @@ CASES = (
     # Resizing
     Case("grows", S(record(Y, cpu=4), node=node()), Z),
     Case("cannot grow", S(record(Y, cpu=4), node=node(), hot_add=False), Y, TakeBackSize),
+    Case("grows beyond what it was made for", S(record(Y, cpu=4, most=3), node=node()), Y,
+         TakeBackSize),
+    Case("grows within what it was made for", S(record(Y, cpu=4, most=4), node=node()), Z),
     Case("never shrinks", S(record(Y, cpu=1), node=node()), Y, TakeBackSize),
     Case("shrinks where it can", S(record(Y, cpu=1), node=node(), hot_remove=True), Z),
     Case("does not grow while NotReady", S(record(Y, cpu=4), node=node(ready=False)), Y,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import planning as w
 from checker import problems
 from plimsoll.api import labels as names
@@ -91,6 +93,28 @@ def test_a_vm_at_its_line_grows_before_another_is_launched() -> None:
     (move,) = decide(world).moves
     assert (move.kind, move.source, move.target) == (Lever.GROW, "2 CPU, 8Gi", "4 CPU, 8Gi")
     assert {r.lever for r in move.rejected} == {Lever.LOAD, Lever.LAUNCH}
+
+
+@pytest.mark.parametrize(
+    ("most_cpu", "most_memory"), [(2000, 32 * w.GIB), (3000, 32 * w.GIB), (8000, 8 * w.GIB)]
+)
+def test_a_vm_never_grows_beyond_what_it_was_made_for(most_cpu: int, most_memory: int) -> None:
+    # Memory is at its ceiling in the last case, CPUs in the others.
+    more = w.shape(1500, 512) if most_cpu < 8000 else w.shape(100, 6 * 1024)
+    low = w.vm("web-1", "h0", 2, 8, max_cpu=most_cpu, max_memory=most_memory)
+    world = Snapshot(
+        hypervisors=(ONE_HOST,),
+        pools=(w.pool(),),
+        vms=(low,),
+        pods=(w.pod("a", w.shape(1500, 4 * 1024), "web-1"), w.pod("b", more)),
+    )
+    move = decide(world).moves[0]
+    assert move.kind is Lever.LAUNCH
+    (grow,) = [r for r in move.rejected if r.lever is Lever.GROW]
+    assert grow.reason is Reason.AT_MAX_SIZE
+    high = w.replace(low, max_cpu=8000, max_memory=32 * w.GIB)
+    (move,) = decide(w.replace(world, vms=(high,))).moves
+    assert move.kind is Lever.GROW
 
 
 def test_a_vm_whose_host_is_full_does_not_grow_and_one_is_launched_elsewhere() -> None:

@@ -106,6 +106,8 @@ class Growth:
             good &= columns.extended(extended)[slots] >= amount
         cpu_now, memory_now = columns.cpu[slots], columns.memory[slots]
         cpu, memory = np.maximum(cpu, cpu_now), np.maximum(memory, memory_now)
+        most_cpu, most_memory = self._growing.ceilings()
+        good &= (cpu <= most_cpu[slots]) & (memory <= most_memory[slots])
         more_cpu, more_memory = cpu - cpu_now, memory - memory_now
         may_cpu, may_memory = self._growing.may_add()
         good &= (more_cpu == 0) | may_cpu[slots]
@@ -127,6 +129,9 @@ class Growth:
             return NO
         size = growth_needed(fleet, target, kind.shape.requests)
         if size is None or target.pool is None:
+            return NO
+        most_cpu, most_memory = self._growing.ceilings()
+        if size.cpu > most_cpu[slot] or size.memory > most_memory[slot]:
             return NO
         cpu, memory = size.cpu - target.cpu, size.memory - target.memory
         may_cpu, may_memory = self._growing.may_add()
@@ -151,6 +156,8 @@ class Growing:
         self._may_grow: Bools = np.zeros(0, np.bool_)
         self._may_cpu: Bools = np.zeros(0, np.bool_)
         self._may_memory: Bools = np.zeros(0, np.bool_)
+        self._most_cpu: Ints = np.zeros(0, np.int64)
+        self._most_memory: Ints = np.zeros(0, np.int64)
         self._open: tuple[int, Bools] | None = None
 
     def may_grow(self) -> Bools:
@@ -168,6 +175,11 @@ class Growing:
         """By slot: whether guards allow it more CPUs, and more memory."""
         self._look()
         return self._may_cpu, self._may_memory
+
+    def ceilings(self) -> tuple[Ints, Ints]:
+        """By slot: millicores and bytes to which the VM can ever grow, or has already."""
+        self._look()
+        return self._most_cpu, self._most_memory
 
     def has_host_room(self, target: Bin, size: Size) -> bool:
         """Whether the VM's host has room for it at this size."""
@@ -203,6 +215,14 @@ class Growing:
                 guard=Reason.AT_MAX_SIZE,
                 subject=subject,
                 message="even at its largest size it would be above its load line",
+            )
+        most = ceiling(target)
+        if needed.cpu > most.cpu or needed.memory > most.memory:
+            return Refusal(
+                guard=Reason.AT_MAX_SIZE,
+                subject=subject,
+                message=f"it was made to grow up to {wording.size(most)}, and would need "
+                f"{wording.size(needed)}",
             )
         refusal = guards.grow(
             self._fleet, target, needed.cpu > target.cpu, needed.memory > target.memory
@@ -262,6 +282,7 @@ class Growing:
         if known == fleet.columns.count:
             return
         pooled, cpu, memory = [], [], []
+        most = [ceiling(target) for target in fleet.by_slot[known:]]
         for target in fleet.by_slot[known:]:
             if target.pool is None or fleet.sizes[target.pool.name].fixed:
                 pooled.append(False)
@@ -274,6 +295,20 @@ class Growing:
         self._may_grow = np.concatenate([self._may_grow, np.array(pooled, np.bool_)])
         self._may_cpu = np.concatenate([self._may_cpu, np.array(cpu, np.bool_)])
         self._may_memory = np.concatenate([self._may_memory, np.array(memory, np.bool_)])
+        self._most_cpu = np.concatenate([self._most_cpu, np.array([m.cpu for m in most], np.int64)])
+        self._most_memory = np.concatenate(
+            [self._most_memory, np.array([m.memory for m in most], np.int64)]
+        )
+
+
+def ceiling(target: Bin) -> Size:
+    """The size to which a VM can ever grow; never less than it has."""
+    vm = target.vm
+    cpu, memory = (vm.max_cpu, vm.max_memory) if vm is not None else (None, None)
+    return Size(
+        cpu=NO_LIMIT if cpu is None else max(cpu, target.cpu),
+        memory=NO_LIMIT if memory is None else max(memory, target.memory),
+    )
 
 
 def growth_needed(

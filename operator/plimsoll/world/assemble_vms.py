@@ -232,6 +232,8 @@ def _vm(vmnode: VMNode, node: wire.Node | None, host: _Host | None, now: float) 
         phase=phase,
         cpu=spec.size.cpu * 1000,
         memory=spec.size.memory,
+        max_cpu=spec.max_size.cpu * 1000 if spec.max_size is not None else None,
+        max_memory=spec.max_size.memory if spec.max_size is not None else None,
         resized=resized,
         allocatable=resources(computed),
         max_pods=max_pods,

@@ -238,6 +238,9 @@ class Vm(Frozen, frozen=True, kw_only=True):
     """Millicores wanted (VMNode spec)."""
     memory: int = 0
     """Bytes wanted (VMNode spec)."""
+    max_cpu: int | None = None
+    """Millicores to which it can grow, fixed when it was made; None: as far as its pool goes."""
+    max_memory: int | None = None
     resized: bool = True
     """The node's capacity shows the wanted size."""
     allocatable: Resources = Resources()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plimsoll.api.quantity import format_bytes
 from plimsoll.api.timestamp import parse_rfc3339
 from plimsoll.api.vmnode import Phase
 from plimsoll.api.vmpool import Disruption, PhaseTimeouts
@@ -220,6 +221,12 @@ class Situation(Seen):
         seen, want, able = self.size_seen, self.record.spec.size, self.hypervisor.capabilities
         if seen is None:
             return ""
+        most = self.record.spec.max_size
+        if most is not None and (want.cpu > most.cpu or want.memory > most.memory):
+            return (
+                f"the VM was made to grow to {most.cpu} CPUs and {format_bytes(most.memory)} at "
+                "most (spec.maxSize); a new VM of its pool may be larger"
+            )
         if (want.cpu < seen.cpu or want.memory < seen.memory) and not able.hot_remove:
             return "a running VM cannot be made smaller on this hypervisor"
         if want.cpu > seen.cpu and not able.hot_add_cpu:
