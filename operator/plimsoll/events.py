@@ -78,6 +78,7 @@ class EventReason(StrEnum):
     DRAIN_TIMED_OUT = "DrainTimedOut"
     DRAIN_FORCED = "DrainForced"
     IDENTITY_MISMATCH = "IdentityMismatch"
+    BOOTSTRAP_REFUSED = "BootstrapRefused"
     # Hypervisors.
     HYPERVISOR_UNREACHABLE = "HypervisorUnreachable"
     HYPERVISOR_REACHABLE = "HypervisorReachable"

@@ -15,10 +15,13 @@ class Permission(NamedTuple):
     resource: str
     """``plural`` or ``plural/subresource``."""
     verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """Only on the objects of these names; empty: on all."""
 
     def __str__(self) -> str:
         name = f"{self.resource}.{self.group}" if self.group else self.resource
-        return f"{', '.join(self.verbs)} {name}"
+        named = f" ({', '.join(self.names)})" if self.names else ""
+        return f"{', '.join(self.verbs)} {name}{named}"
 
 
 CLUSTER: Final = (
@@ -62,10 +65,25 @@ CLUSTER: Final = (
     Permission("metrics.k8s.io", "pods", ("list",)),
     Permission("metrics.k8s.io", "nodes", ("list",)),
     Permission("", "events", ("create",)),
+    # Certificates of kubelets. (What is approved is decided in bootstrap/verdict.py.)
+    Permission("certificates.k8s.io", "certificatesigningrequests", REFLECT),
+    Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",)),
+    Permission(
+        "certificates.k8s.io",
+        "signers",
+        ("approve",),
+        ("kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"),
+    ),
+)
+
+TOKENS_NAMESPACE: Final = "kube-system"
+TOKENS: Final = (
+    # Bootstrap tokens of VMs, never read. A ValidatingAdmissionPolicy leaves no other Secrets.
+    Permission("", "secrets", ("create", "delete")),
 )
 
 OWN_NAMESPACE: Final = (
-    # The VMs of simulated hypervisors.
+    # The VMs of simulated hypervisors, and the CA that VMs are told.
     Permission("", "configmaps", ("get", "list", "create", "patch", "delete")),
     # Credentials of hypervisors: from nowhere else.
     Permission("", "secrets", ("get",)),

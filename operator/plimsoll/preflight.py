@@ -13,7 +13,7 @@ from plimsoll.api import KINDS
 from plimsoll.api.base import API_VERSION
 from plimsoll.apierrors import ApiError, NotFound
 from plimsoll.kube import Kube, decode
-from plimsoll.permissions import CLUSTER, OWN_NAMESPACE, Permission
+from plimsoll.permissions import CLUSTER, OWN_NAMESPACE, TOKENS, TOKENS_NAMESPACE, Permission
 from plimsoll.resources import NAMESPACES, SELFSUBJECTACCESSREVIEWS
 
 log = logging.getLogger(__name__)
@@ -79,28 +79,43 @@ async def _namespace(kube: Kube, name: str) -> list[str]:
 async def _permissions(kube: Kube, namespace: str) -> list[str]:
     limit = asyncio.Semaphore(_CONCURRENCY)
     wanted = [
-        (permission, verb, where)
-        for permissions, where in ((CLUSTER, ""), (OWN_NAMESPACE, namespace))
+        (permission, verb, name, where)
+        for permissions, where in (
+            (CLUSTER, ""),
+            (TOKENS, TOKENS_NAMESPACE),
+            (OWN_NAMESPACE, namespace),
+        )
         for permission in permissions
         for verb in permission.verbs
+        for name in permission.names or ("",)
     ]
     allowed = await asyncio.gather(*(_allowed(kube, limit, *ask) for ask in wanted))
-    denied: dict[tuple[str, str, str], list[str]] = {}
-    for (permission, verb, where), yes in zip(wanted, allowed, strict=True):
+    denied: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for (permission, verb, name, where), yes in zip(wanted, allowed, strict=True):
         if not yes:
-            denied.setdefault((permission.group, permission.resource, where), []).append(verb)
+            key = (permission.group, permission.resource, where)
+            denied.setdefault(key, {}).setdefault(verb, []).append(name)
     if not denied:
         return []
     lines = [
-        f"not permitted: {Permission(group, resource, tuple(verbs))}"
+        f"not permitted: {Permission(group, resource, tuple(verbs), _named(verbs))}"
         + (f" in namespace {where}" if where else "")
         for (group, resource, where), verbs in denied.items()
     ]
     return [*lines, "grant these with: kubectl apply -f manifests/rbac.yaml"]
 
 
+def _named(verbs: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(sorted({name for names in verbs.values() for name in names if name}))
+
+
 async def _allowed(
-    kube: Kube, limit: asyncio.Semaphore, permission: Permission, verb: str, namespace: str
+    kube: Kube,
+    limit: asyncio.Semaphore,
+    permission: Permission,
+    verb: str,
+    name: str,
+    namespace: str,
 ) -> bool:
     resource, _, subresource = permission.resource.partition("/")
     review = {
@@ -112,6 +127,7 @@ async def _allowed(
                 "resource": resource,
                 "subresource": subresource,
                 "verb": verb,
+                "name": name,
                 "namespace": namespace,
             }
         },

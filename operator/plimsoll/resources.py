@@ -73,6 +73,9 @@ PODDISRUPTIONBUDGETS: Final = Resource(
 HORIZONTALPODAUTOSCALERS: Final = Resource(
     "autoscaling", "v2", "horizontalpodautoscalers", True, "HorizontalPodAutoscaler"
 )
+CERTIFICATESIGNINGREQUESTS: Final = Resource(
+    "certificates.k8s.io", "v1", "certificatesigningrequests", False, "CertificateSigningRequest"
+)
 SELFSUBJECTACCESSREVIEWS: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", False, "SelfSubjectAccessReview"
 )

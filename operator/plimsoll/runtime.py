@@ -14,6 +14,7 @@ from plimsoll.act.inventory import Inventory
 from plimsoll.act.lifecycle import DONE, Lifecycle
 from plimsoll.act.providers import Providers
 from plimsoll.bells import Bells, Stopper
+from plimsoll.bootstrap.approver import Approver
 from plimsoll.bootstrap.service import Bootstrapper
 from plimsoll.events import Recorder
 from plimsoll.health import Health
@@ -78,6 +79,8 @@ class Operator:
             orphan_grace=settings.orphan_grace,
         )
         self._deletion = Deletion(kube, recorder)
+        approver = Approver(kube, world, providers, recorder)
+        telemetry.watch(str(approver.requests.resource), approver.requests.age)
         self._loop = PlanningLoop(kube, world, usage, recorder, telemetry, settings)
         self._health = Health(self._loop, world)
         server = HttpServer(self._health.unwell, self._health.unready, telemetry.registry)
@@ -87,6 +90,7 @@ class Operator:
         self._spawn("events", recorder.run())
         self._spawn("world", world.run())
         self._spawn("usage", usage.run())
+        self._spawn("approver", approver.run())
         self._spawn("planning loop", self._loop.run())
 
     async def stop(self) -> None:
