@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,3 +59,55 @@ def document(name: str, request: bytes, signer: str, usages: Sequence[str]) -> d
             "usages": list(usages),
         },
     }
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a kubelet proves itself by, and how it knows the API server."""
+
+    server: str
+    ca: str
+    token: str
+    certificate: bytes = b""
+
+    @classmethod
+    def of_user_data(cls, user_data: str) -> Credentials:
+        """As the user data for the method Kubelet tells."""
+        found = {item["path"]: item["content"] for item in yaml.safe_load(user_data)["write_files"]}
+        config = yaml.safe_load(found["/etc/kubernetes/bootstrap-kubelet.conf"])
+        cluster = config["clusters"][0]["cluster"]
+        ca = found[cluster["certificate-authority"]]
+        return cls(cluster["server"], ca, config["users"][0]["user"]["token"])
+
+    def with_certificate(self, certificate: bytes) -> Credentials:
+        """The same with a client certificate of ``KEY`` instead of the token."""
+        return replace(self, token="", certificate=certificate)
+
+    def with_token(self, token: str) -> Credentials:
+        """The same with another token."""
+        return replace(self, token=token)
+
+    @property
+    def kubeconfig(self) -> dict[str, Any]:
+        """A kubeconfig that needs no other file."""
+        key = KEY.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        user = {"token": self.token}
+        if self.certificate:
+            user = {
+                "client-certificate-data": base64.b64encode(self.certificate).decode(),
+                "client-key-data": base64.b64encode(key).decode(),
+            }
+        ca = base64.b64encode(self.ca.encode()).decode()
+        cluster = {"server": self.server, "certificate-authority-data": ca}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "c",
+        }

@@ -61,6 +61,7 @@ def test_without_one_permission(bare: ControlPlane) -> None:
     ended = started(someone)
     assert ended.returncode == 1
     findings = [line for line in ended.stderr.splitlines() if "not permitted" in line]
-    assert len(findings) == 2
-    assert "configmaps in namespace plimsoll-system" in findings[0]
-    assert "secrets in namespace plimsoll-system" in findings[1]
+    assert len(findings) == 3
+    assert "create, delete secrets in namespace kube-system" in findings[0]
+    assert "configmaps in namespace plimsoll-system" in findings[1]
+    assert "secrets in namespace plimsoll-system" in findings[2]
