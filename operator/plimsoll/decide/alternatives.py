@@ -44,7 +44,7 @@ def cheapest(snapshot: Snapshot, first: Plan, again: Callable[[Caps], Plan]) -> 
         return first
     most = _PODS // max(1, len(snapshot.pods))
     others = [again(caps) for caps in islice(_caps(pools, _largest(snapshot, first)), most)]
-    plans = sorted([first, *others], key=_rank)
+    plans = sorted([first, *(_told_as(first, p) for p in others if _places(first, p))], key=_rank)
     best = plans[0]
     rest = [plan for plan in plans[1:] if plan.vms != best.vms][:1]
     if best is not first and first not in rest:
@@ -113,12 +113,31 @@ def _rank(plan: Plan) -> tuple[int, int, int, int, int]:
     That expendable pods lack one is no reason for more VMs.
     """
     return (
-        sum(unplaced.reason is not Reason.EXPENDABLE for unplaced in plan.unplaced),
+        len(_lacking(plan)),
         len(plan.survival),
         sum(bool(verdict.message) for verdict in plan.workloads),
         plan.cost.after,
         len(plan.vms),
     )
+
+
+def _places(first: Plan, other: Plan) -> bool:
+    """Whether a plan finds places for all pods for which the first one does.
+
+    Numbers will not do: small VMs may carry more pods, and the large ones never.
+    """
+    return _lacking(other) <= _lacking(first)
+
+
+def _lacking(plan: Plan) -> set[str]:
+    return {u.pod for u in plan.unplaced if u.reason is not Reason.EXPENDABLE}
+
+
+def _told_as(first: Plan, other: Plan) -> Plan:
+    """A plan that says of pods without a place what the first says: that knows no caps."""
+    known = {unplaced.pod: unplaced for unplaced in first.unplaced}
+    unplaced = tuple(known.get(unplaced.pod, unplaced) for unplaced in other.unplaced)
+    return msgspec.structs.replace(other, unplaced=unplaced)
 
 
 def _told(move: Move, best: Plan, others: list[Plan]) -> Move:
