@@ -47,8 +47,10 @@ PRIORITY_CLASSES: Final[dict[str, Json]] = {
     "low": {"value": -5},
     "urgent": {"value": 1000},
 }
-PREEMPTING: Final = "urgent"
-"""The class whose pods drive out others."""
+PREEMPTING: Final = ("urgent", "low")
+"""The classes whose pods drive out others, the most important first."""
+LEAST: Final = "filler"
+"""The class whose pods all others may drive out."""
 DRIVER: Final = "disk.example.com"
 GPU: Final = "example.com/gpu"
 _RESERVED_CPU: Final = 200
@@ -399,7 +401,7 @@ class _World:
 
         It stays there: it tolerates what would drive it away, and the node has room.
         """
-        full = "preemption" in self.features and spec["priorityClassName"] != PREEMPTING
+        full = "preemption" in self.features and spec["priorityClassName"] != PREEMPTING[0]
         if not nodes or not self.chance(0.9 if full else 0.3):
             return None
         node = self.random.choice(nodes)

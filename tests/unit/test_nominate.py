@@ -82,24 +82,61 @@ def test_others_are_left_alone(other: wire.Pod) -> None:
     assert nominated(other, web="vm-1") == {}
 
 
-def test_pods_that_would_wait_for_each_other_are_not_nominated() -> None:
-    def spread(selector: wire.LabelSelector | None, keys: tuple[str, ...] = ()) -> wire.Pod:
-        constraint = wire.TopologySpreadConstraint(
-            max_skew=1,
-            topology_key="zone",
-            when_unsatisfiable="DoNotSchedule",
-            label_selector=selector,
-            match_label_keys=[*keys],
-        )
-        return pod(topology_spread_constraints=[constraint])
+def spread(
+    name: str,
+    selector: wire.LabelSelector | None,
+    max_skew: int = 1,
+    keys: tuple[str, ...] = (),
+    when: str = "DoNotSchedule",
+    **fields: Any,
+) -> wire.Pod:
+    constraint = wire.TopologySpreadConstraint(
+        max_skew=max_skew,
+        topology_key="zone",
+        when_unsatisfiable=when,
+        label_selector=selector,
+        match_label_keys=[*keys],
+    )
+    made = pod(name, topology_spread_constraints=[constraint], **fields)
+    labels = {"app": "web", "revision": name}
+    return msgspec.structs.replace(
+        made, metadata=msgspec.structs.replace(made.metadata, labels=labels)
+    )
 
-    assert nominated(spread(wire.LabelSelector()), web="vm-1") == {}
-    for harmless in (
-        spread(None),
-        spread(wire.LabelSelector(match_labels={"app": "web"})),
-        spread(wire.LabelSelector(), ("revision",)),
-    ):
-        assert nominated(harmless, web="vm-1") == {"web": "vm-1"}
+
+WEB = wire.LabelSelector(match_labels={"app": "web"})
+
+
+@pytest.mark.parametrize("selector", [WEB, wire.LabelSelector()], ids=["own", "empty"])
+def test_of_pods_that_would_wait_for_each_other_some_come_first(
+    selector: wire.LabelSelector,
+) -> None:
+    for most in (1, 2):
+        pods = [spread(name, selector, most) for name in ("a", "b", "c")]
+        found = nominated(*pods, a="vm-1", b="vm-1", c="vm-1")
+        assert found == dict.fromkeys(["a", "b", "c"][:most], "vm-1")
+    there = [spread("a", selector), spread("b", selector, nominated="vm-1")]
+    assert nominated(*there, spread("c", selector), a="vm-1", b="vm-1", c="vm-2") == {"c": "vm-2"}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"selector": None},
+        {"selector": wire.LabelSelector(match_labels={"app": "other"})},
+        {"selector": WEB, "keys": ("revision",)},
+        {"selector": WEB, "when": "ScheduleAnyway"},
+    ],
+    ids=["none", "of others", "by revision", "soft"],
+)
+def test_spreads_that_keep_nobody_waiting_hold_no_nomination_back(harmless: dict[str, Any]) -> None:
+    pods = [spread(name, **harmless) for name in ("a", "b")]
+    assert nominated(*pods, a="vm-1", b="vm-1") == {"a": "vm-1", "b": "vm-1"}
+
+
+def test_one_too_many_is_taken_back() -> None:
+    pods = [spread(name, WEB, nominated="vm-1", preemption_policy="Never") for name in ("a", "b")]
+    assert nominated(*pods, a="vm-1", b="vm-1") == {"b": None}
 
 
 def test_a_vm_without_a_node_is_not_named() -> None:

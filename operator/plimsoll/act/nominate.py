@@ -8,8 +8,9 @@ and drops the nomination if none will do. (A pod of ``preemptionPolicy: Never`` 
 a one is taken back here, as soon as the plan thinks otherwise.)
 
 Only pods that the scheduler has given up for now are nominated: the others are placed before
-anybody could say where. Only nodes that exist are named: the scheduler drops a name that it
-does not know at its next try. And nominations of others stand: they mean a preemption under way.
+anybody could say where. Of pods that would wait for each other some come first (``crowds``).
+Only nodes that exist are named: the scheduler drops a name that it does not know at its next
+try. And nominations of others stand: they mean a preemption under way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from plimsoll.act.crowds import Crowds
 from plimsoll.apierrors import ApiError, Conflict, Invalid, NotFound
 from plimsoll.decide.plan import Plan
 from plimsoll.kube import Json, Kube
@@ -99,11 +101,13 @@ class Nominations:
         pending = [pod for pod in objects.pods if not pod.spec.node_name]
         self._forget_all_but(pod.metadata.uid for pod in pending)
         nodes = {node.metadata.name for node in objects.nodes}
+        crowds = Crowds()
         due = []
-        for pod in pending:
+        # Those that are told already first: they stay.
+        for pod in sorted(pending, key=lambda pod: not pod.status.nominated_node_name):
             place = plan.placements.get(f"{pod.metadata.namespace}/{pod.metadata.name}")
-            may_be = _is_given_up(pod) and not _would_wait_for_others(pod)
-            wanted = place if place in nodes and may_be else None
+            may_be = place in nodes and _is_given_up(pod)
+            wanted = place if place and may_be and crowds.join(pod, place) else None
             if self._may_change(pod, wanted):
                 due.append(Nomination(pod, wanted))
                 if len(due) == MOST_AT_ONCE:
@@ -145,21 +149,6 @@ class Nominations:
         times = told.times if told is not None and told.node == nomination.node else 0
         self._told[meta.uid] = _Told(nomination.node, times + 1)
         return stored
-
-
-def _would_wait_for_others(pod: wire.Pod) -> bool:
-    """Whether nominations would keep pods from each other's nodes that could share them.
-
-    Of a spread's empty selector kube-scheduler counts no bound pods (podtopologyspread's
-    ``countPodsMatchSelector``), but every nominated one (``updateWithPod``): two pods that are
-    nominated for one domain would each wait for the other.
-    """
-    return any(
-        spread.when_unsatisfiable == "DoNotSchedule"
-        and spread.label_selector == wire.LabelSelector()
-        and not spread.match_label_keys
-        for spread in pod.spec.topology_spread_constraints
-    )
 
 
 def _is_given_up(pod: wire.Pod) -> bool:

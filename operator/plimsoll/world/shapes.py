@@ -229,7 +229,7 @@ def _spread(
     spec: PodSpec, when_unsatisfiable: str, labels: dict[str, str]
 ) -> tuple[TopologySpreadConstraint, ...]:
     return tuple(
-        _resolved_spread(constraint, labels)
+        resolved_spread(constraint, labels)
         for constraint in spec.topology_spread_constraints
         if constraint.when_unsatisfiable == when_unsatisfiable
     )
@@ -244,9 +244,10 @@ def _resolved_term(term: PodAffinityTerm, labels: dict[str, str]) -> PodAffinity
     )
 
 
-def _resolved_spread(
+def resolved_spread(
     constraint: TopologySpreadConstraint, labels: dict[str, str]
 ) -> TopologySpreadConstraint:
+    """The constraint with matchLabelKeys written out as a label selector."""
     selector = _with_keys(constraint.label_selector, constraint.match_label_keys, "In", labels)
     return msgspec.structs.replace(constraint, label_selector=selector, match_label_keys=[])
 
