@@ -53,7 +53,7 @@ class Anchor(NamedTuple):
 
     @property
     def key_hash(self) -> str:
-        """The hash of the CA's public key, as `kubeadm join` takes it."""
+        """The hash of the CA's public key, as kubeadm writes it."""
         key = x509.load_pem_x509_certificates(self.ca.encode())[0].public_key()
         der = key.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
