@@ -272,13 +272,19 @@ class ModelHypervisor:
             raise after
         return made
 
-    async def describe(self, uuid: str) -> VmInfo | None:
+    async def describe(self, uuid: str, host: str = "") -> VmInfo | None:
         self._must_answer()
         return self.vms.get(uuid)
 
     async def list_owned(self) -> tuple[VmInfo, ...]:
         self._must_answer()
         return tuple(vm for vm in self.vms.values() if vm.cluster == CLUSTER)
+
+    async def listing(self) -> contract.Listing:
+        return contract.Listing(vms=await self.list_owned())
+
+    async def owned_by(self, owner_uid: str, host: str) -> tuple[VmInfo, ...]:
+        return tuple(vm for vm in await self.list_owned() if vm.owner_uid == owner_uid)
 
     async def resize(self, uuid: str, cpu: int, memory: int) -> VmInfo:
         before, after = self._faults()

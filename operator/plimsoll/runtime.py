@@ -64,7 +64,12 @@ class Operator:
             telemetry.watch(str(resource), reflector.age)
         self._bells = Bells(world)
         usage = Metrics(kube, world.objects, interval=settings.metrics_interval)
-        providers = Providers(kube, cluster, settings.namespace)
+        providers = Providers(
+            kube,
+            cluster,
+            settings.namespace,
+            changed=lambda name: self._bells.ring(HYPERVISORS, name),
+        )
         self._stack.push_async_callback(providers.close)
         bootstrapper = Bootstrapper(kube, cluster, settings.namespace)
         self._lifecycle = Lifecycle(

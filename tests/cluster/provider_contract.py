@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from aio import run
+from plimsoll.api.libvirt import LibvirtTemplate
 from plimsoll.hypervisors.contract import (
     Conflict,
     HypervisorError,
@@ -35,6 +36,8 @@ class Bench(Protocol):
     """To what such a VM may grow on an otherwise empty host."""
     timeout: float
     """Seconds within which a VM boots, grows or disappears."""
+    template: LibvirtTemplate | None
+    """What its VMs look like, where they need to be told."""
 
     def connect(self, cluster: str = "this") -> AbstractAsyncContextManager[Provider]:
         """A provider on behalf of the cluster with this id, at the running hypervisor."""
@@ -56,6 +59,9 @@ def intent_of(bench: Bench, name: str = "a-0", **changes: Any) -> Intent:
         labels={"plimsoll.dev/pool": "a"},
         annotations={},
         taints=(),
+        max_cpu=bench.larger[0],
+        max_memory=bench.larger[1],
+        libvirt=bench.template,
     )
     return msgspec.structs.replace(intent, **changes)
 

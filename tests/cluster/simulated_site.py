@@ -31,6 +31,7 @@ class Site:
     small = (2, 2 * GIB)
     larger = (4, 8 * GIB)
     timeout = 20.0
+    template = None
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self.name = f"sim-{uuid.uuid4().hex[:8]}"

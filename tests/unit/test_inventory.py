@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from aio import run
@@ -12,6 +13,7 @@ from plimsoll.api.hypervisor import Capabilities
 from plimsoll.apierrors import NotFound
 from plimsoll.hypervisors.contract import (
     HostInfo,
+    Listing,
     PowerState,
     RateLimited,
     Retryable,
@@ -31,6 +33,7 @@ class Rack:
         self.state: Any = "Up"
         self.host = "h1"
         self.error: Exception | None = None
+        self.silent: tuple[str, ...] = ()
         self.object: Json = {
             "metadata": {"name": "rack", "uid": "r", "generation": 1},
             "spec": {
@@ -40,12 +43,19 @@ class Rack:
                 "simulated": {"hosts": [{"name": "h1", "cpu": 8, "memory": "16Gi"}]},
             },
         }
-        self.secrets = {"login"}
+        self.secrets = {"login": "1"}
+        """Name -> resourceVersion; the version is also its content."""
+        self.connected: list[dict[str, bytes]] = []
         self.writes = 0
         self.reasons: list[str] = []
         self.woken: list[str] = []
         anyone: Any = self
-        providers = Providers(anyone, "ours", "ns", lambda *_: anyone, clock=lambda: self.now)
+
+        def connect(*arguments: Any) -> Any:
+            self.connected.append(arguments[4])
+            return anyone
+
+        providers = Providers(anyone, "ours", "ns", connect, clock=lambda: self.now)
         self.inventory = Inventory(
             anyone,
             anyone,
@@ -80,7 +90,9 @@ class Rack:
     async def _secret(self, name: str) -> Json:
         if name not in self.secrets:
             raise NotFound(404, "NotFound", name)
-        return {}
+        version = self.secrets[name]
+        content = base64.b64encode(version.encode()).decode()
+        return {"metadata": {"resourceVersion": version}, "data": {"key": content}}
 
     def values(self) -> tuple[Any, ...]:
         record = {
@@ -125,7 +137,10 @@ class Rack:
             ),
         )
 
-    async def list_owned(self) -> tuple[VmInfo, ...]:
+    async def listing(self) -> Listing:
+        return Listing(vms=self.vms(), silent=self.silent)
+
+    def vms(self) -> tuple[VmInfo, ...]:
         return (
             VmInfo(
                 uuid="vm-1",
@@ -218,6 +233,27 @@ def test_a_missing_secret_is_named_and_its_arrival_is_enough() -> None:
     rack.object["spec"]["credentialsSecretRef"] = {"name": "other"}
     rack.look()
     assert rack.ready() == ("False", "SecretNotFound")
-    rack.secrets.add("other")
+    rack.secrets["other"] = "1"
     rack.look()
     assert rack.ready() == ("True", "Reachable")
+
+
+def test_a_changed_secret_makes_the_connection_anew() -> None:
+    rack = Rack()
+    rack.object["spec"]["credentialsSecretRef"] = {"name": "login"}
+    rack.look()
+    rack.look()
+    rack.secrets["login"] = "2"
+    rack.look()
+    rack.look()
+    assert rack.connected == [{"key": b"1"}, {"key": b"2"}]
+
+
+def test_a_silent_host_is_named_while_the_others_are_believed() -> None:
+    rack = Rack()
+    rack.silent = ("h2",)
+    rack.look()
+    (ready,) = (c for c in rack.status["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Reachable")
+    assert ready["message"].endswith("silent, so that nothing is known of it now: h2")
+    assert rack.status["hosts"][0]["vms"] == 1

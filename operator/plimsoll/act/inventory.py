@@ -95,7 +95,7 @@ class Inventory:
             await self._providers.check(hypervisor)
             provider = await self._providers.of(hypervisor)
             hosts = await provider.hosts()
-            vms = await provider.list_owned()
+            seen = await provider.listing()
         except NotConfigured as error:
             await self._write(hypervisor, *self._silent(hypervisor, error.reason, error))
             return 1.0
@@ -106,9 +106,13 @@ class Inventory:
             await self._write(hypervisor, *self._silent(hypervisor, "Unreachable", error))
             return 1.0
         self._heard[hypervisor.metadata.name] = self._clock()
+        vms = seen.vms
         before = self._providers.saw(hypervisor.metadata.name, vms)
         status = self._status(hypervisor, provider, hosts, vms)
-        facts = conditions.ready("Reachable", f"{len(hosts)} hosts, {len(vms)} VMs of this cluster")
+        message = f"{len(hosts)} hosts, {len(vms)} VMs of this cluster"
+        if seen.silent:
+            message += f"; silent, so that nothing is known of it now: {', '.join(seen.silent)}"
+        facts = conditions.ready("Reachable", message)
         facts += await self._judge(hypervisor, provider, vms)
         await self._write(hypervisor, status, facts)
         self._wake_changed(hypervisor, status, before, vms)

@@ -131,12 +131,12 @@ class Looker:
 async def _ask(provider: Provider, record: VMNode, asked: Question) -> Existence:
     status = record.status or VMNodeStatus()
     if asked is not Question.OWNER and status.identity is not None:
-        vm = await provider.describe(status.identity.uuid)
+        vm = await provider.describe(status.identity.uuid, status.host)
         if vm is not None:
             return Exists(vm=vm)
         if asked is not Question.LAST:
             return Gone()
-    owned = [vm for vm in await provider.list_owned() if vm.owner_uid == record.metadata.uid]
+    owned = await provider.owned_by(record.metadata.uid, record.spec.host)
     # Should there be two, both sides of a restart must choose the same; the other
     # is an orphan, which the inventory reports.
     return Exists(vm=min(owned, key=_age)) if owned else Gone()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from plimsoll.api import Hypervisor
@@ -28,6 +29,7 @@ class NotConfigured(Exception):
 class _Connection(NamedTuple):
     uid: str
     generation: int
+    secret_version: str
     provider: Provider
 
 
@@ -36,7 +38,13 @@ class _Sightings(NamedTuple):
     vms: dict[str, VmInfo]
 
 
-Factory = Callable[[Hypervisor, Kube, str, str], Provider]
+class _Secret(NamedTuple):
+    version: str = ""
+    data: Mapping[str, bytes] = {}
+
+
+Factory = Callable[[Hypervisor, Kube, str, str, Mapping[str, bytes], Callable[[], None]], Provider]
+"""As ``registry.provider_for``."""
 
 
 class Providers:
@@ -49,13 +57,16 @@ class Providers:
         namespace: str,
         factory: Factory = provider_for,
         clock: Callable[[], float] = time.time,
+        changed: Callable[[str], None] = lambda name: None,
     ) -> None:
+        """``changed`` is called with the name of a hypervisor that tells of news by itself."""
         self.cluster = cluster
         """Our mark on VMs: UID of the namespace kube-system."""
         self._kube = kube
         self._namespace = namespace
         self._factory = factory
         self._clock = clock
+        self._changed = changed
         self._connections: dict[str, _Connection] = {}
         self._sightings: dict[str, _Sightings] = {}
 
@@ -70,22 +81,42 @@ class Providers:
         if known and (known.uid, known.generation) == (meta.uid, meta.generation):
             return known.provider
         await self.forget(meta.name)
-        await self.check(hypervisor)
-        provider = self._factory(hypervisor, self._kube, self.cluster, self._namespace)
-        self._connections[meta.name] = _Connection(meta.uid, meta.generation, provider)
+        secret = await self._secret(hypervisor)
+        provider = self._factory(
+            hypervisor,
+            self._kube,
+            self.cluster,
+            self._namespace,
+            secret.data,
+            lambda: self._changed(meta.name),
+        )
+        self._connections[meta.name] = _Connection(
+            meta.uid, meta.generation, secret.version, provider
+        )
         return provider
 
     async def check(self, hypervisor: Hypervisor) -> None:
-        """Looks for the Secret, in the operator's own namespace only.
+        """Looks at the Secret; after a change of it the next ``of`` connects anew.
+
+        Raises:
+            NotConfigured: it is not there.
+        """
+        secret = await self._secret(hypervisor)
+        known = self._connections.get(hypervisor.metadata.name)
+        if known is not None and known.secret_version != secret.version:
+            await self.forget(hypervisor.metadata.name)
+
+    async def _secret(self, hypervisor: Hypervisor) -> _Secret:
+        """The Secret, from the operator's own namespace only.
 
         Raises:
             NotConfigured: it is not there.
         """
         reference = hypervisor.spec.credentials_secret_ref
         if reference is None:
-            return
+            return _Secret()
         try:
-            await self._kube.get(SECRETS, reference.name, self._namespace)
+            found = await self._kube.get(SECRETS, reference.name, self._namespace)
         except NotFound:
             await self.forget(hypervisor.metadata.name)
             raise NotConfigured(
@@ -93,6 +124,8 @@ class Providers:
                 f"there is no Secret {reference.name!r} in namespace {self._namespace}, "
                 "from which alone credentials are read: create it",
             ) from None
+        data = {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+        return _Secret(found["metadata"].get("resourceVersion", ""), data)
 
     async def forget(self, name: str) -> None:
         """Closes the connection to the hypervisor of this name, if there is one."""
@@ -107,7 +140,7 @@ class Providers:
             await self.forget(name)
 
     def saw(self, name: str, vms: tuple[VmInfo, ...]) -> dict[str, VmInfo]:
-        """Notes a complete listing; returns the one before, by identity."""
+        """Notes a listing; returns the one before, by identity."""
         before = self._sightings.get(name)
         self._sightings[name] = _Sightings(self._clock(), {vm.uuid: vm for vm in vms})
         return before.vms if before else {}

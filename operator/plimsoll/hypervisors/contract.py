@@ -27,6 +27,7 @@ __all__ = [
     "HypervisorError",
     "Intent",
     "Invalid",
+    "Listing",
     "NoCapacity",
     "NotSupported",
     "PowerState",
@@ -78,6 +79,14 @@ class HostInfo(Frozen, frozen=True, kw_only=True):
     state: HostState
 
 
+class Listing(Frozen, frozen=True, kw_only=True):
+    """What one look at a hypervisor showed of this cluster's VMs."""
+
+    vms: tuple[VmInfo, ...]
+    silent: tuple[str, ...] = ()
+    """Hosts that could not say. Their VMs are as last seen, with power Unknown, or missing."""
+
+
 class Intent(Frozen, frozen=True, kw_only=True):
     """The VM that is wanted, as its VMNode records it."""
 
@@ -125,11 +134,32 @@ class Provider(Protocol):
             Conflict: a VM of that name exists and is not this intent's.
         """
 
-    async def describe(self, uuid: str) -> VmInfo | None:
-        """The VM with this identity, or None when it is proven gone."""
+    async def describe(self, uuid: str, host: str = "") -> VmInfo | None:
+        """The VM with this identity, or None when it is proven gone.
+
+        ``host`` is where it was last seen, as recorded. A VM last seen on a host
+        that can no longer be asked is not proven gone.
+        """
 
     async def list_owned(self) -> tuple[VmInfo, ...]:
         """Every VM that carries this cluster's mark; complete, or an error."""
+
+    async def listing(self) -> Listing:
+        """The VMs that carry this cluster's mark, as far as hosts answer.
+
+        Good for reporting, and for finding what is there. That something is gone
+        follows from it only if no host was silent.
+
+        Raises:
+            HypervisorError: nothing at all could be seen.
+        """
+
+    async def owned_by(self, owner_uid: str, host: str) -> tuple[VmInfo, ...]:
+        """Every VM of this owner; complete, or an error.
+
+        ``host`` is the only host on which one can have been made, as the owner's
+        intent has recorded it before: other hosts need not answer then. Empty: any.
+        """
 
     async def resize(self, uuid: str, cpu: int, memory: int) -> VmInfo:
         """Starts hot-add (or removal, if capable) towards virtual CPUs and bytes.

@@ -135,13 +135,13 @@ class Simulated:
         return _describe(vm, spec)
 
     @_call
-    async def describe(self, uuid: str) -> VmInfo | None:
+    async def describe(self, uuid: str, host: str = "") -> VmInfo | None:
         """The VM with this identity, or None when it is proven gone."""
         spec = await self._spec()
         stored = await self._find(uuid)
-        host = stored.vm.host if stored else ""
-        await refuse(spec, "describe", host)
-        await linger(spec, "describe", host)
+        where = stored.vm.host if stored else ""
+        await refuse(spec, "describe", where)
+        await linger(spec, "describe", where)
         return _describe(stored.vm, spec) if stored else None
 
     @_call
@@ -153,6 +153,14 @@ class Simulated:
         vms = [stored.vm for stored in await self._ledger.vms()]
         await linger(spec, "listOwned", *names)
         return tuple(_describe(vm, spec) for vm in vms if vm.cluster == self._cluster)
+
+    async def listing(self) -> contract.Listing:
+        """All or nothing: there is one record of all hosts."""
+        return contract.Listing(vms=await self.list_owned())
+
+    async def owned_by(self, owner_uid: str, host: str) -> tuple[VmInfo, ...]:
+        """Every VM of this owner."""
+        return tuple(vm for vm in await self.list_owned() if vm.owner_uid == owner_uid)
 
     @_call
     async def resize(self, uuid: str, cpu: int, memory: int) -> VmInfo:

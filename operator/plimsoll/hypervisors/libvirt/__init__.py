@@ -1,0 +1,1 @@
+"""Provider ``libvirt``: hosts with KVM/QEMU, each spoken to through its own libvirt daemon."""
