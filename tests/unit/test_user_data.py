@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from plimsoll.api import VMNode
 from plimsoll.api.bootstrap import PLACEHOLDERS, Bootstrap
 from plimsoll.api.quantity import parse_bytes, parse_milli
-from plimsoll.bootstrap import anchor, machine, tokens, userdata
+from plimsoll.bootstrap import cluster, machine, tokens, userdata
 from plimsoll.bootstrap.anchor import Anchor
 from plimsoll.bootstrap.errors import BootstrapError
 from plimsoll.bootstrap.tokens import Token
@@ -318,4 +318,4 @@ def test_a_token_shows_no_secret() -> None:
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("a.b", False)],
 )
 def test_no_vm_finds_an_api_server_on_its_own_loopback(host: str, loopback: bool) -> None:
-    assert anchor._is_loopback(host) is loopback
+    assert cluster._is_loopback(host) is loopback

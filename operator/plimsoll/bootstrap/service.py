@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from plimsoll.api.bootstrap import Bootstrap
 from plimsoll.api.vmnode import VMNode
-from plimsoll.apierrors import AlreadyExists
-from plimsoll.bootstrap import anchor, machine, tokens, userdata
+from plimsoll.apierrors import AlreadyExists, NotFound
+from plimsoll.bootstrap import cluster, machine, tokens, userdata
 from plimsoll.kube import Kube
-from plimsoll.resources import VMNODES
+from plimsoll.resources import SECRETS, VMNODES
 
 log = logging.getLogger(__name__)
 
@@ -81,22 +82,25 @@ class Bootstrapper:
             ApiError: the API server refused or did not answer.
         """
         bootstrap = record.spec.template.bootstrap or Bootstrap()
-        cluster = await anchor.find(self._kube, self._namespace, bootstrap.endpoint)
+        found = await cluster.find(self._kube, self._namespace, bootstrap.endpoint)
         vm = machine.of(record, labels, provider_id)
         # What cannot be rendered is to be known before anything is made.
-        userdata.render(bootstrap, vm, cluster, tokens.new_token())
+        userdata.render(bootstrap, vm, found, tokens.new_token())
         record, token = await self._token(record, launch_timeout)
-        return Prepared(record, userdata.render(bootstrap, vm, cluster, token))
+        return Prepared(record, userdata.render(bootstrap, vm, found, token))
 
     async def forget(self, record: VMNode) -> None:
         """Deletes the VM's token by the id in its status; the caller clears that afterwards.
 
         Raises:
-            ApiError: it could not be deleted; repeat it.
+            ApiError: it could not be deleted; repeat it. ``Invalid``: it is not one of ours,
+                says the policy of ``manifests/rbac.yaml``.
         """
         self._kept.pop(record.metadata.uid, None)
         if record.status is not None and record.status.bootstrap_token:
-            await tokens.delete(self._kube, record.status.bootstrap_token)
+            name = tokens.secret_name(record.status.bootstrap_token)
+            with suppress(NotFound):
+                await self._kube.delete(SECRETS, name, tokens.NAMESPACE)
 
     async def _token(self, record: VMNode, launch_timeout: float) -> tuple[VMNode, tokens.Token]:
         now, uid = self._clock(), record.metadata.uid

@@ -14,17 +14,13 @@ from __future__ import annotations
 
 import secrets
 import string
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from plimsoll.api import labels as names
 from plimsoll.api.base import API_VERSION
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import VMNode
-from plimsoll.apierrors import NotFound
-from plimsoll.kube import Json, Kube
-from plimsoll.resources import SECRETS
 
 NAMESPACE: Final = "kube-system"
 """Where the API server looks for tokens; nowhere else."""
@@ -65,7 +61,7 @@ def secret_name(token_id: str) -> str:
     return f"bootstrap-token-{token_id}"
 
 
-def document(token: Token, record: VMNode, cluster: str, expires: float) -> Json:
+def document(token: Token, record: VMNode, cluster: str, expires: float) -> dict[str, Any]:
     """The Secret of this VM's token. ``expires`` is in seconds since the epoch.
 
     The VMNode owns it: if somebody removes the VMNode by force, garbage collection
@@ -95,14 +91,3 @@ def document(token: Token, record: VMNode, cluster: str, expires: float) -> Json
             "description": f"VM {meta.name}, made by Plimsoll",
         },
     }
-
-
-async def delete(kube: Kube, token_id: str) -> None:
-    """Deletes a token; one that is gone is success.
-
-    Raises:
-        ApiError: it could not be deleted. ``Invalid``: it is not one of ours, says the
-            policy of ``manifests/rbac.yaml``.
-    """
-    with suppress(NotFound):
-        await kube.delete(SECRETS, secret_name(token_id), NAMESPACE)

@@ -24,7 +24,7 @@ CLIENT_BURST = 1000
 
 
 def lay_out(directory: Path, address: str = ADDRESS) -> Authority:
-    """Write keys and certificates for an API server at an address; return the CA that clients trust."""
+    """Write keys and certificates for an API server; return the CA that clients trust."""
     authority = Authority("plimsoll-testenv")
     write_private(directory / "ca.crt", authority.pair.certificate)
     write_private(directory / "ca.key", authority.pair.key)
