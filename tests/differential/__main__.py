@@ -20,6 +20,7 @@ from differential.shrink import shrink
 from plimsoll_testenv import ControlPlane
 
 WORLDS_A_SEED = 1_000_000
+TOLD_EVERY = 100
 FOUND = Path("build/disagreements")
 
 
@@ -59,7 +60,9 @@ async def fuzz(
     began = time.monotonic()
 
     def worlds() -> Iterator[tuple[str, list[Json]]]:
-        for number in numbers:
+        for done, number in enumerate(numbers):
+            if done and not done % TOLD_EVERY:
+                print(f"{done} of {len(numbers)}: {time.monotonic() - began:.0f} s", flush=True)
             yield str(number), mixed(number, features)
 
     def tell(name: str, disagreements: list[Disagreement]) -> None:

@@ -36,6 +36,8 @@ NOW: Final = 1_767_229_200.0
 QUIET: Final = 6.0
 """Seconds without any change of a world's pods after which a pending pod counts as stuck; the
 scheduler tries again within two."""
+PATIENCE: Final = 10 * QUIET
+"""Seconds within which the scheduler looks at a pod that is new to it, on a busy machine too."""
 _TELLINGS: Final = 30
 """How often a pod is nominated anew, at most, after the scheduler has dropped its nomination."""
 _NO_CLAIM: Final = frozenset({Reason.LOAD_LINE, Reason.NOT_MODELLED, Reason.EXPENDABLE})
@@ -349,11 +351,14 @@ class Comparison:
         """Whether the scheduler found no place for a pod near those that it must be near."""
         return "didn't match pod affinity rules" in self._verdict(key)
 
+    def _looked_at(self, places: Iterable[str]) -> bool:
+        return all(self._placed_or_tried(key) for key in places if key not in self.gated)
+
     def _placed_or_tried(self, key: str) -> bool:
         return bool(self._node(key)) or self._tried(key)
 
-    async def _wait(self, done: Callable[[], bool]) -> bool:
-        return await self.cluster.wait(self.isolation.slot, done, QUIET)
+    async def _wait(self, done: Callable[[], bool], quiet: float = QUIET) -> bool:
+        return await self.cluster.wait(self.isolation.slot, done, quiet)
 
     async def _create(self, keys: Iterable[str], gate: str = "", node: str = "") -> None:
         async def create(key: str) -> None:
@@ -460,7 +465,7 @@ class Comparison:
             for key, place in waiting.items():
                 await self._nominate({key: place})
                 await self._lift(key)
-                await self._wait(partial(self._placed_or_tried, key))
+                await self._wait(partial(self._placed_or_tried, key), PATIENCE)
                 if self._node(key) != place:
                     failed[key] = place
                     if self._node(key):
@@ -493,7 +498,9 @@ class Comparison:
             done = await self._wait(partial(self._bound_or_changed, places, before))
             if self._all_bound(places):
                 return True
-            if not done:
+            if not done and not await self._wait(partial(self._looked_at, places), PATIENCE):
+                raise AssertionError("the scheduler does not look at new pods")
+            if not done and self._changes() == before:
                 return False
 
     def _changes(self) -> int:
@@ -550,7 +557,9 @@ class Comparison:
 
     async def _tried_out(self, keys: Iterable[str]) -> None:
         """Awaits that the scheduler has looked at each pod."""
-        await self._wait(lambda: all(self._node(key) or self._verdict(key) for key in keys))
+        await self._wait(
+            lambda: all(self._node(key) or self._verdict(key) for key in keys), PATIENCE
+        )
 
     async def _check_daemons(self) -> None:
         """For pods of DaemonSets: once all else is where it should be, they have room."""
@@ -564,7 +573,7 @@ class Comparison:
         def made() -> bool:
             return sum(pod.wanted_node in new for pod in self._daemon_pods()) >= due
 
-        if not await self.cluster.wait(self.isolation.slot, made, 10 * QUIET):
+        if not await self._wait(made, PATIENCE):
             raise AssertionError("the controller of DaemonSets makes no pods for new nodes")
         await self._wait(lambda: not waiting())
         for pod in waiting():
