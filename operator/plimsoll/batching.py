@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from plimsoll.resources import CONTAINERWORKLOADS, VMPOOLS, Resource
+from plimsoll.api import VMNode
+from plimsoll.api.vmnode import Phase, VMNodeStatus
+from plimsoll.resources import CONTAINERWORKLOADS, VMNODES, VMPOOLS, Resource
 
 PAUSE: Final = 0.05
 """Seconds without a change after which no more is awaited. The pods of one Deployment come
@@ -49,7 +51,7 @@ class Batch:
 
 
 def concerns_plan(resource: Resource, old: Any, new: Any) -> bool:
-    """Whether a change of an object may change the plan: heartbeats and own statuses do not."""
+    """Whether a change of an object may change the plan: heartbeats and own words do not."""
     if old is None or new is None:
         return True
     before, after = old.metadata, new.metadata
@@ -59,9 +61,28 @@ def concerns_plan(resource: Resource, old: Any, new: Any) -> bool:
             (before.generation, before.deletion_timestamp, before.annotations)
             != (after.generation, after.deletion_timestamp, after.annotations)
         )
+    if resource == VMNODES:
+        return _seen_of_vm(old) != _seen_of_vm(new)
     if isinstance(old, msgspec.Struct):
         # Only what is read of an object is kept of it: no time of a heartbeat is.
         version = after.resource_version
         same = msgspec.structs.replace(before, resource_version=version)
         return bool(msgspec.structs.replace(old, metadata=same) != new)
     return True
+
+
+def _seen_of_vm(vmnode: VMNode) -> tuple[object, ...]:
+    """What plans look at in a VMNode: not what is awaited, in words, nor since when.
+
+    Whether the hypervisor has been asked for it yet makes no difference either: as long as it
+    has no identity, it is not among the VMs that are counted there.
+    """
+    meta, status = vmnode.metadata, vmnode.status or VMNodeStatus()
+    early = status.phase in (Phase.REQUESTED, Phase.CREATING)
+    return (
+        (meta.uid, meta.generation, meta.deletion_timestamp, meta.annotations),
+        Phase.REQUESTED if early else status.phase,
+        (status.identity, status.host, status.size),
+        (status.failures, status.lost_since),
+        [c for c in status.conditions if c.type == "Resized"],
+    )

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from plimsoll.api.vmnode import Phase
+from plimsoll.api import VMNode
+from plimsoll.api.vmnode import Phase, VMNodeStatus
+from plimsoll.batching import concerns_plan
 from plimsoll.resources import HYPERVISORS, NODES, PODS, VMNODES, VMPOOLS, Resource
 from plimsoll.world.store import Key
 from plimsoll.world.stores import World
@@ -54,10 +56,13 @@ class Bells:
         self._bells.pop((resource, name), None)
 
     def _changed(self, resource: Resource, key: Key, old: Any, new: Any) -> None:
-        if resource in (VMNODES, NODES):
+        if resource == NODES:
+            if concerns_plan(resource, old, new):  # not for a heartbeat
+                self.ring(VMNODES, key.name)
+        elif resource == VMNODES:
             self.ring(VMNODES, key.name)
-            if resource == VMNODES:
-                self.ring(VMPOOLS, (new or old).spec.pool)
+            self.ring(VMPOOLS, (new or old).spec.pool)
+            if _taken_of_hosts(old) != _taken_of_hosts(new):
                 self.ring(HYPERVISORS, (new or old).spec.hypervisor)
         elif resource == PODS:
             for pod in (old, new):
@@ -77,6 +82,14 @@ class Bells:
         vmnode = self._world.vmnodes.store.get("", node)
         if vmnode is not None and vmnode.status and vmnode.status.phase is Phase.DRAINING:
             self.ring(VMNODES, node)
+
+
+def _taken_of_hosts(vmnode: VMNode | None) -> tuple[object, ...]:
+    """What a hypervisor's inventory shows of a VM; nothing of one that is not there."""
+    if vmnode is None:
+        return ()
+    status = vmnode.status or VMNodeStatus()
+    return (vmnode.metadata.uid, status.identity, status.host, status.size)
 
 
 def _spec_changed(old: Any, new: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from plimsoll.api import VMNode
 from plimsoll.batching import PAUSE, TURN_APART_MOST, Batch, concerns_plan
 from plimsoll.resources import NODES, PODS, VMNODES
 from plimsoll.world import wire
@@ -52,6 +53,18 @@ def ready(status: str, heartbeat: str) -> dict[str, str]:
     return {"type": "Ready", "status": status, "lastHeartbeatTime": heartbeat}
 
 
+def vmnode(**status: Any) -> VMNode:
+    return VMNode.model_validate(
+        {
+            "apiVersion": "plimsoll.dev/v1alpha1",
+            "kind": "VMNode",
+            "metadata": {"name": "vm-1", "uid": "u"},
+            "spec": {"pool": "web", "hypervisor": "rack", "size": {"cpu": 2, "memory": "4Gi"}},
+            "status": status,
+        }
+    )
+
+
 class TestWhatConcernsThePlan:
     def test_a_heartbeat_does_not(self) -> None:
         before = node(version="1", conditions=[ready("True", "2026-01-01T00:00:00Z")])
@@ -78,3 +91,23 @@ class TestWhatConcernsThePlan:
         unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
         assert concerns_plan(PODS, pod("1", []), pod("2", [unschedulable]))
         assert not concerns_plan(PODS, pod("1", [unschedulable]), pod("2", [unschedulable]))
+
+    def test_what_is_awaited_of_a_vm_does_not(self) -> None:
+        before = vmnode(phase="Joining", message="waiting for its node")
+        after = vmnode(phase="Joining", message="its node is not ready yet")
+        assert not concerns_plan(VMNODES, before, after)
+        assert not concerns_plan(VMNODES, vmnode(phase="Requested"), vmnode(phase="Creating"))
+
+    @pytest.mark.parametrize(
+        "status",
+        [
+            {"phase": "Ready"},
+            {"phase": "Creating", "failures": 1},
+            {"phase": "Creating", "host": "h1"},
+            {"phase": "Creating", "identity": {"uuid": "u"}},
+            {"phase": "Creating", "size": {"cpu": 2, "memory": "4Gi"}},
+            {"phase": "Creating", "lostSince": "2026-01-01T00:00:00Z"},
+        ],
+    )
+    def test_what_becomes_of_a_vm_does(self, status: dict[str, Any]) -> None:
+        assert concerns_plan(VMNODES, vmnode(phase="Requested"), vmnode(**status))

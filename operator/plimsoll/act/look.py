@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plimsoll.act.providers import NotConfigured, Providers
 from plimsoll.api import Hypervisor, VMNode
@@ -39,6 +39,8 @@ class Looker:
     providers: Providers
     started_at: float
     clock: Callable[[], float] = time.time
+    _sorted: dict[str, tuple[tuple[wire.Pod, ...], str, PodsOnNode]] = field(default_factory=dict)
+    """By node: its pods as kept in memory, why they stay, and what comes of both."""
 
     def cached(self, name: str) -> Situation | None:
         """The situation as far as memory goes; None: a live look is needed."""
@@ -51,8 +53,18 @@ class Looker:
         if vm is None:
             return None
         node = self.world.nodes.store.get("", name)
-        pods = self.world.occupancy.pods_on(name)
+        pods = self._kept_pods(record, node)
         return self._situation(record, hypervisor, Exists(vm=vm), node, pods)
+
+    def _kept_pods(self, record: VMNode, node: wire.Node | None) -> PodsOnNode:
+        name, why = record.metadata.name, _held(record, node)
+        pods = self.world.occupancy.pods_on(name)
+        known = self._sorted.get(name)
+        if known is None or known[0] is not pods or known[1] != why:
+            known = self._sorted[name] = (pods, why, pods_on_node(pods, why))
+        if not pods:
+            del self._sorted[name]
+        return known[2]
 
     async def live(self, name: str) -> Situation | None:
         """The situation as API server and hypervisor tell it now; None: there is no VMNode.
@@ -75,7 +87,8 @@ class Looker:
             pods = await self.kube.list_all(PODS, field_selector=selector, type=wire.Pod)
         hypervisor = self._hypervisor(record)
         existence = await self._existence(record, hypervisor)
-        return self._situation(record, hypervisor, existence, node, pods)
+        found = pods_on_node(pods, _held(record, node))
+        return self._situation(record, hypervisor, existence, node, found)
 
     def _hypervisor(self, record: VMNode) -> Hypervisor | None:
         return self.world.hypervisors.store.get("", record.spec.hypervisor)
@@ -86,7 +99,7 @@ class Looker:
         hypervisor: Hypervisor | None,
         existence: Existence,
         node: wire.Node | None,
-        pods: tuple[wire.Pod, ...] | list[wire.Pod],
+        pods: PodsOnNode,
     ) -> Situation:
         pool = self.world.pools.store.get("", record.spec.pool)
         now = self.clock()
@@ -97,7 +110,7 @@ class Looker:
             watching_since=self._watching_since(hypervisor, now),
             existence=existence,
             node=node,
-            pods=_pods(record, node, pods),
+            pods=pods,
             pool=pool.spec if pool else None,
             hypervisor=facts(hypervisor),
         )
@@ -146,12 +159,11 @@ def _age(vm: VmInfo) -> tuple[float, str]:
     return vm.created, vm.uuid
 
 
-def _pods(
-    record: VMNode, node: wire.Node | None, pods: tuple[wire.Pod, ...] | list[wire.Pod]
-) -> PodsOnNode:
+def _held(record: VMNode, node: wire.Node | None) -> str:
+    """Why nothing on its node may be moved; empty: it may."""
     annotations = {**record.metadata.annotations, **(node.metadata.annotations if node else {})}
     why = held_by_annotation(annotations)
-    return pods_on_node(pods, f"its node: {why}" if why else "")
+    return f"its node: {why}" if why else ""
 
 
 def facts(hypervisor: Hypervisor | None) -> HypervisorFacts:

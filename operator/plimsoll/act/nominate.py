@@ -60,13 +60,14 @@ class Nominations:
         self._told: dict[str, _Told] = {}
         self._freed: dict[str, tuple[Pod, Pod]] = {}
         """By UID: pods of the last snapshot, and the same without our nomination."""
+        self._unbound: tuple[tuple[wire.Pod, ...], list[wire.Pod]] = ((), [])
+        """All pods as they were last given, and those without a node: few of many."""
 
     def without_own(self, snapshot: Snapshot, objects: Objects) -> Snapshot:
         """The snapshot to decide on: own nominations are wishes, not facts, and bind no plan."""
         before, self._freed = self._freed, {}
-        for pod in objects.pods:
-            # Nearly all are bound, and asked nothing more.
-            if not pod.spec.node_name and self._is_own(pod):
+        for pod in self._pending(objects.pods):
+            if self._is_own(pod):
                 uid = pod.metadata.uid
                 seen = snapshot.pod(f"{pod.metadata.namespace}/{pod.metadata.name}")
                 known = before.get(uid)
@@ -98,9 +99,9 @@ class Nominations:
 
     def due(self, plan: Plan, objects: Objects) -> list[Nomination]:
         """The nominations that the plan changes, at most ``MOST_AT_ONCE``."""
-        pending = [pod for pod in objects.pods if not pod.spec.node_name]
+        pending = self._pending(objects.pods)
         self._forget_all_but(pod.metadata.uid for pod in pending)
-        nodes = {node.metadata.name for node in objects.nodes}
+        nodes = {node.metadata.name for node in objects.nodes} if pending else set()
         crowds = Crowds()
         due = []
         # Those that are told already first: they stay.
@@ -113,6 +114,11 @@ class Nominations:
                 if len(due) == MOST_AT_ONCE:
                     break
         return due
+
+    def _pending(self, pods: tuple[wire.Pod, ...]) -> list[wire.Pod]:
+        if self._unbound[0] is not pods:
+            self._unbound = (pods, [pod for pod in pods if not pod.spec.node_name])
+        return self._unbound[1]
 
     def _may_change(self, pod: wire.Pod, wanted: str | None) -> bool:
         now = pod.status.nominated_node_name or None

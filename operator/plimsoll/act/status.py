@@ -60,6 +60,8 @@ def pool_statuses(turn: Turn) -> dict[str, VMPoolStatus]:
 
 def workload_statuses(turn: Turn) -> dict[str, ContainerWorkloadStatus]:
     """By key: the status of every ContainerWorkload that is not being deleted."""
+    if not turn.objects.workloads:
+        return {}
     verdicts = {verdict.key: verdict for verdict in turn.plan.workloads}
     known = {workload.key: workload for workload in turn.snapshot.workloads}
     pods: defaultdict[str, list[Pod]] = defaultdict(list)

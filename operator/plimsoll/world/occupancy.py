@@ -20,6 +20,7 @@ class Occupancy:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._pods: dict[str, dict[Key, wire.Pod]] = {}
+        self._given: dict[str, tuple[wire.Pod, ...]] = {}
         self._quiet_since: dict[str, float] = {}
 
     def see(self, key: Key, old: wire.Pod | None, new: wire.Pod | None) -> None:
@@ -29,6 +30,8 @@ class Occupancy:
         if before != after and not is_daemon(new or old):  # type: ignore[arg-type]
             now = self._clock()
             self._quiet_since.update({node: now for node in (before, after) if node})
+        self._given.pop(before, None)
+        self._given.pop(after, None)
         if before:
             self._pods[before].pop(key, None)
             if not self._pods[before]:
@@ -41,8 +44,16 @@ class Occupancy:
         self._quiet_since.pop(node, None)
 
     def pods_on(self, node: str) -> tuple[wire.Pod, ...]:
-        """Unfinished pods that are bound to the node, those of DaemonSets included."""
-        return tuple(self._pods.get(node, {}).values())
+        """Unfinished pods that are bound to the node, those of DaemonSets included.
+
+        The same tuple as long as none of them changes.
+        """
+        if node not in self._pods:
+            return ()
+        given = self._given.get(node)
+        if given is None:
+            given = self._given[node] = tuple(self._pods[node].values())
+        return given
 
     def quiet_since(self) -> dict[str, float]:
         """By node: when a pod last came or went, DaemonSets' pods aside.
