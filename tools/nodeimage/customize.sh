@@ -12,8 +12,8 @@ systemctl enable --quiet containerd kubelet plimsoll-images plimsoll-hot-add.tim
 systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer nftables.service \
     cloud-init-hotplugd.socket
-# Nobody logs in on a screen that a VM mostly does not have.
-systemctl mask --quiet getty@tty1.service
+# Nobody can log in (root is locked), and the serial port is for the log.
+systemctl mask --quiet getty@tty1.service serial-getty@ttyS0.service
 
 passwd --quiet --lock root
 
