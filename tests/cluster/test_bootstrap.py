@@ -41,7 +41,7 @@ from plimsoll.resources import (
 )
 from plimsoll.world.stores import World
 from plimsoll.world.vms import PowerState, VmInfo
-from plimsoll_testenv import ControlPlane
+from plimsoll_testenv import ControlPlane, binaries
 from stage import NAMESPACE, operator_kubeconfig, prepare
 
 SYSTEM = "kube-system"
@@ -561,3 +561,80 @@ def test_user_data_tells_the_api_server_by_the_address_and_the_ca_that_vms_know(
         assert files["/etc/kubernetes/pki/ca.crt"] == ca
 
     site(story, cluster)
+
+
+KUBELET = binaries.cache_directory([binaries.KUBELET]) / binaries.KUBELET.name
+
+
+def lay_out(folder: Path, user_data: str, runtime: Path) -> list[str]:
+    """Writes the files as cloud-init would, but below a folder; answers kubelet's command."""
+    text = user_data.replace("/etc/", f"{folder}/etc/")
+    # It may be a host of the old cgroups, and its own containerd is left alone.
+    text = text.replace("/run/containerd/containerd.sock", str(runtime))
+    for item in yaml.safe_load(text)["write_files"]:
+        path = Path(item["path"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(item["content"])
+    etc = folder / "etc/kubernetes"
+    with (etc / "kubelet.yaml").open("a") as config:
+        config.write("failCgroupV1: false\n")
+    environment = (folder / "etc/default/kubelet").read_text()
+    flags = environment.partition('KUBELET_ARGS="')[2].partition('"')[0].split()
+    return [
+        *(str(KUBELET), f"--config={etc}/kubelet.yaml", f"--kubeconfig={etc}/kubelet.conf"),
+        f"--bootstrap-kubeconfig={etc}/bootstrap-kubelet.conf",
+        *(f"--cert-dir={folder}/pki", f"--root-dir={folder}/lib", *flags),
+    ]
+
+
+async def run_kubelet(command: list[str]) -> bytes:
+    """Runs it until it gives up on its container runtime; answers what it said."""
+    kubelet = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        _, said = await kubelet.communicate()
+    finally:
+        if kubelet.returncode is None:
+            kubelet.kill()
+            await kubelet.wait()
+    return said
+
+
+@pytest.mark.skipif(not KUBELET.exists(), reason="no kubelet: `make node-image` builds it")
+def test_a_real_kubelet_understands_its_files_and_gets_its_certificate(
+    cluster: ControlPlane,
+) -> None:
+    async def story(here: Site) -> None:
+        record = await here.vm(1)
+        labels = {"plimsoll.dev/pool": "web", "topology.kubernetes.io/zone": "z1"}
+        prepared = await here.bootstrapper.prepare(record, labels, LAUNCH_TIMEOUT, "x://1")
+        runtime, current = here.folder / "cri.sock", here.folder / "pki/kubelet-client-current.pem"
+        command = await asyncio.to_thread(lay_out, here.folder, prepared.user_data, runtime)
+        silent: list[asyncio.StreamWriter] = []  # while it is open, kubelet waits for an answer
+
+        async def certificate() -> bytes | None:
+            # Flags and configuration are good if it gets as far as to miss its runtime.
+            assert b"validate CRI v1 runtime API" in await run_kubelet(command)
+            return current.read_bytes() if current.exists() else None
+
+        server = await asyncio.start_unix_server(lambda _, writer: silent.append(writer), runtime)
+        pem = await here.until(certificate, "kubelet has its certificate")
+        server.close()
+        for writer in silent:
+            writer.close()
+        subject = x509.load_pem_x509_certificate(pem).subject.rfc4514_string()
+        assert f"CN=system:node:{record.metadata.name}" in subject
+        requests = await here.admin.list_all(CERTIFICATESIGNINGREQUESTS)
+        mine = [r for r in requests if r["spec"]["username"] == by_token_of(prepared.record)]
+        for request in mine:
+            name = request["metadata"]["name"]
+            assert (await here.decided(name))["reason"] == "VMIdentified"
+            await here.admin.delete(CERTIFICATESIGNINGREQUESTS, name)
+        assert mine
+
+    site(story, cluster)
+
+
+def by_token_of(record: VMNode) -> str:
+    """The user as whom a VM's token lets somebody in."""
+    assert record.status is not None
+    return f"system:bootstrap:{record.status.bootstrap_token}"

@@ -86,7 +86,7 @@ def of(record: VMNode, labels: Mapping[str, str], provider_id: str) -> Machine:
     """
     spec = record.spec
     kernel = spec.size.memory * KERNEL_PERMILLE // 1000 + KERNEL_FIXED
-    left = spec.reserved_memory - kernel
+    left = (spec.reserved_memory - kernel) // _MIB * _MIB
     eviction = min(EVICTION, max(EVICTION_LEAST, left))
     return Machine(
         name=record.metadata.name,
