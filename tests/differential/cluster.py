@@ -19,6 +19,9 @@ from plimsoll.resources import PODS
 GATE: Final = "differential.example.com/nominated-first"
 """Scheduling gate of a pod until the scheduler has been told where it is to go."""
 
+PATIENCE: Final = 120.0
+"""Seconds for one request: a busy machine is no disagreement."""
+
 _NAMESPACES: Final = {**NAMESPACES, SYSTEM: {"stage": "live"}}
 _PATHS: Final = {
     "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
@@ -208,7 +211,9 @@ class Cluster:
     async def delete_pod(self, namespace: str, name: str) -> None:
         """Deletes a pod at once."""
         with suppress(NotFound):
-            await self.kube.delete(PODS, name, namespace, grace_seconds=0)
+            await self._delete(
+                f"/api/v1/namespaces/{namespace}/pods/{name}", {"gracePeriodSeconds": 0}
+            )
 
     async def grow_node(self, name: str, amounts: dict[str, str]) -> None:
         """Gives a node more of its resources."""
@@ -249,13 +254,15 @@ class Cluster:
 
     async def _delete(self, path: str, options: Json, query: dict[str, str] | None = None) -> None:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
-        await self.kube.raw("DELETE", path, body, query=query)
+        await self.kube.raw("DELETE", path, body, query=query, timeout=PATIENCE)
 
     async def _post(self, path: str, body: Json) -> None:
-        await self.kube.raw("POST", path, body)
+        await self.kube.raw("POST", path, body, timeout=PATIENCE)
 
     async def _patch(self, path: str, body: Json) -> None:
-        await self.kube.raw("PATCH", path, body, content_type="application/merge-patch+json")
+        await self.kube.raw(
+            "PATCH", path, body, content_type="application/merge-patch+json", timeout=PATIENCE
+        )
 
 
 def _slot(namespace: str) -> str:
