@@ -85,6 +85,7 @@ class EventReason(StrEnum):
     HOST_STATE_CHANGED = "HostStateChanged"
     ORPHAN_FOUND = "OrphanFound"
     ORPHAN_REMOVED = "OrphanRemoved"
+    LEFTOVER_REMOVED = "LeftoverRemoved"
 
 
 class Subject(NamedTuple):

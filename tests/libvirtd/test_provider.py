@@ -7,7 +7,7 @@ import pytest
 from cluster.provider_contract import ProviderContract
 from libvirt_bench import LibvirtBench
 
-pytestmark = pytest.mark.xdist_group("libvirtd")
+pytestmark = pytest.mark.xdist_group("libvirt")
 
 
 class TestContract(ProviderContract):

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from aio import run
-from plimsoll.act.inventory import HOSTS_UNKNOWN_AFTER, STATUS_EVERY, Inventory
+from plimsoll.act.inventory import HOSTS_UNKNOWN_AFTER, STATUS_EVERY, SWEEP_EVERY, Inventory
 from plimsoll.act.providers import Providers
 from plimsoll.api import Hypervisor, VMNode
 from plimsoll.api.hypervisor import Capabilities
@@ -34,6 +34,7 @@ class Rack:
         self.host = "h1"
         self.error: Exception | None = None
         self.silent: tuple[str, ...] = ()
+        self.sweeps: list[float] = []
         self.object: Json = {
             "metadata": {"name": "rack", "uid": "r", "generation": 1},
             "spec": {
@@ -156,6 +157,12 @@ class Rack:
             ),
         )
 
+    async def sweep(self, grace: float) -> tuple[str, ...]:
+        self.sweeps.append(self.now)
+        if self.error:
+            raise self.error
+        return (f"volume x after {grace:g} s",)
+
     async def close(self) -> None:
         pass
 
@@ -211,7 +218,7 @@ def test_silence_keeps_what_was_known_for_a_while_and_then_believes_nothing() ->
     rack.look()
     assert rack.ready() == ("False", "Unreachable")
     assert rack.status["hosts"][0]["state"] == "Up"
-    assert rack.reasons == ["HypervisorUnreachable"]
+    assert rack.reasons == ["LeftoverRemoved", "HypervisorUnreachable"]
     rack.look(HOSTS_UNKNOWN_AFTER)
     assert rack.status["hosts"][0]["state"] == "Unknown"
     rack.error = None
@@ -257,3 +264,12 @@ def test_a_silent_host_is_named_while_the_others_are_believed() -> None:
     assert (ready["status"], ready["reason"]) == ("True", "Reachable")
     assert ready["message"].endswith("silent, so that nothing is known of it now: h2")
     assert rack.status["hosts"][0]["vms"] == 1
+
+
+def test_leftovers_are_looked_for_now_and_then_and_their_removal_is_told() -> None:
+    rack = Rack()
+    for _ in range(int(SWEEP_EVERY / 10) * 2):
+        rack.look()
+    first, second = rack.sweeps
+    assert second - first == SWEEP_EVERY
+    assert rack.reasons.count("LeftoverRemoved") == 2

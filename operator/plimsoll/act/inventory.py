@@ -37,6 +37,8 @@ HOSTS_UNKNOWN_AFTER: Final = 60.0
 """Seconds of silence after which nothing is believed of the hosts any more."""
 STATUS_EVERY: Final = 60.0
 """A status in which only the time is new is written this seldom: each write wakes the planner."""
+SWEEP_EVERY: Final = 60.0
+"""Seconds between two looks for what VMs have left behind, which costs more than an inventory."""
 SLOW_DOWN: Final = 5.0
 _NAMED: Final = 5
 
@@ -67,6 +69,8 @@ class Inventory:
         """By hypervisor: identity -> first seen. Lost with the process: a restart waits anew."""
         self._heard: dict[str, float] = {}
         """By hypervisor: when it last answered."""
+        self._swept: dict[str, float] = {}
+        """By hypervisor: when leftovers were last looked for."""
 
     async def look(self, name: str) -> float | None:
         """One look at one hypervisor.
@@ -78,6 +82,7 @@ class Inventory:
         if hypervisor is None:
             self._orphans_since.pop(name, None)
             self._heard.pop(name, None)
+            self._swept.pop(name, None)
             await self._providers.forget(name)
             return None
         interval = hypervisor.spec.inventory_interval
@@ -116,6 +121,7 @@ class Inventory:
         facts += await self._judge(hypervisor, provider, vms)
         await self._write(hypervisor, status, facts)
         self._wake_changed(hypervisor, status, before, vms)
+        await self._sweep(hypervisor, provider)
         return 1.0
 
     # Status
@@ -249,6 +255,22 @@ class Inventory:
         for vm in verdict.remove:
             await self._remove(about, provider, vm)
         return [Fact(ORPHANS, "True", "Halted" if verdict.halted else "Unclaimed", message)]
+
+    async def _sweep(self, hypervisor: Hypervisor, provider: Provider) -> None:
+        """Has the disks and seeds removed that a crash of ours left without a VM."""
+        name, now = hypervisor.metadata.name, self._clock()
+        if now - self._swept.get(name, -SWEEP_EVERY) < SWEEP_EVERY:
+            return
+        self._swept[name] = now
+        about = _subject(hypervisor)
+        try:
+            removed = await provider.sweep(self._grace)
+        except HypervisorError as error:
+            log.warning("leftovers were not looked for: %s", error, extra=of(about))
+            return
+        for what in removed:
+            log.info("removed leftover: %s", what, extra=of(about))
+            self._recorder.record(about, EventReason.LEFTOVER_REMOVED, f"{what}, of no VM")
 
     async def _remove(self, about: Subject, provider: Provider, vm: VmInfo) -> None:
         try:

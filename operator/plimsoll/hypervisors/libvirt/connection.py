@@ -127,6 +127,11 @@ class Host:
             if worker is self._worker:
                 self._give_up(worker, str(error))
             raise Silent(f"host {self.name}: {doing}: {error}") from None
+        except Silent:
+            raise
+        except HypervisorError:
+            self._failures = 0  # it refused, so it is there
+            raise
         self._failures = 0
         return answer
 

@@ -53,6 +53,8 @@ def domain_xml(
     os = _sub(domain, "os")
     if template.firmware == "UEFI":
         os.set("firmware", "efi")
+    elif platform.arch == "x86_64":
+        _sub(os, "bios", useserial="yes")  # what the firmware says is on the console, too
     _sub(os, "type", "hvm", arch=platform.arch, machine=platform.machine)
     _sub(os, "boot", dev="hd")
     features = _sub(domain, "features")

@@ -111,6 +111,7 @@ class LibvirtProvider:
                 f"{self.name}: VMNode {intent.name} has no template.libvirt: add it to the pool "
                 f"{intent.pool!r}"
             )
+        named = self._host_for(intent) if intent.host else None
         survey = await self._survey()
         found = survey.owned_by(intent.uid, intent.host)
         if found:
@@ -118,7 +119,7 @@ class LibvirtProvider:
             await self.start(vm.uuid, intent.uid)
             return await self.describe(vm.uuid) or vm
         survey.require_free_name(intent.name)
-        host = self._host_for(intent) if intent.host else await self._emptiest(intent)
+        host = named or await self._emptiest(intent)
         vm = await host.do(
             f"making {intent.name}",
             lambda session: making.make(
@@ -151,10 +152,7 @@ class LibvirtProvider:
         if found is not None:
             self._sightings.note(found)
         elif host and host not in self._hosts:
-            raise Retryable(
-                f"{self.name}: the VM {uuid} was on host {host}, which is not in "
-                "spec.libvirt.hosts any more: put it back until its VMs are gone"
-            )
+            raise Retryable(f"{self.name}: the VM {uuid} was last seen there: {_removed(host)}")
         return found
 
     async def list_owned(self) -> tuple[VmInfo, ...]:
@@ -167,6 +165,8 @@ class LibvirtProvider:
 
     async def owned_by(self, owner_uid: str, host: str) -> tuple[VmInfo, ...]:
         """Every VM of this owner. With ``host``, only that one has to answer."""
+        if host and host not in self._hosts:
+            raise Retryable(f"{self.name}: a VM may have been made there: {_removed(host)}")
         return (await self._survey()).owned_by(owner_uid, host)
 
     async def resize(self, uuid: str, cpu: int, memory: int) -> VmInfo:
@@ -388,3 +388,7 @@ class LibvirtProvider:
             memory_used=answer.memory_used,
             state="Maintenance" if host.maintenance else "Up",
         )
+
+
+def _removed(host: str) -> str:
+    return f"host {host} is not in spec.libvirt.hosts any more; put it back until its VMs are gone"
