@@ -62,7 +62,7 @@ class Bells:
         elif resource == VMNODES:
             self.ring(VMNODES, key.name)
             self.ring(VMPOOLS, (new or old).spec.pool)
-            if _taken_of_hosts(old) != _taken_of_hosts(new):
+            if _seen_in_inventory(old) != _seen_in_inventory(new):
                 self.ring(HYPERVISORS, (new or old).spec.hypervisor)
         elif resource == PODS:
             for pod in (old, new):
@@ -84,12 +84,15 @@ class Bells:
             self.ring(VMNODES, node)
 
 
-def _taken_of_hosts(vmnode: VMNode | None) -> tuple[object, ...]:
-    """What a hypervisor's inventory shows of a VM; nothing of one that is not there."""
+def _seen_in_inventory(vmnode: VMNode | None) -> tuple[object, ...]:
+    """What goes with what an inventory shows of a VM; nothing of one that is not there.
+
+    Its phase is of it: what was last sighted of a VM must not be older than its phase.
+    """
     if vmnode is None:
         return ()
     status = vmnode.status or VMNodeStatus()
-    return (vmnode.metadata.uid, status.identity, status.host, status.size)
+    return (vmnode.metadata.uid, status.phase, status.identity, status.host, status.size)
 
 
 def _spec_changed(old: Any, new: Any) -> bool:
