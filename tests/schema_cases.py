@@ -108,6 +108,7 @@ VMPOOL: Document = {
         "launchTimeout": "5m",
         "phaseTimeouts": {"creating": "1m", "booting": "2m", "joining": "3m"},
         "whenOff": "Replace",
+        "updateStrategy": "OnDelete",
         "template": {
             "labels": {"example.org/tier": "web", "plain": ""},
             "annotations": {"example.org/note": "any text"},
@@ -495,6 +496,7 @@ VALUES = [
         "Unsupported value",
         "did you mean Force?",
     ),
+    _case("vmpool", ".spec.updateStrategy", "Rolling", "Unsupported value", "did you mean"),
     _case("vmpool", ".spec.whenOff", "restart", "Unsupported value", "did you mean Restart?"),
     _case("vmpool", f"{_WINDOW}.days[0]", "Saturday", "Unsupported value", '"Saturday" is not'),
     _case(

@@ -223,6 +223,8 @@ class PlanningLoop:
             move = result.move
             if result.conflict:
                 self._conflicts.found(move.subject.removeprefix("workload/"), result.message, now)
+            elif move.drifted:
+                continue  # a person wants it: no circle
             elif result.outcome is Outcome.DONE and move.kind in (Lever.LAUNCH, Lever.RETIRE):
                 pool = move.vm.pool if move.vm is not None else _pool_of(objects, move.subject)
                 turned.append((pool, move.kind))

@@ -31,6 +31,7 @@ from plimsoll.resources import (
     NODES,
     PODDISRUPTIONBUDGETS,
     VMNODES,
+    VMPOOLS,
 )
 from plimsoll.world.stores import World
 from plimsoll_testenv import ControlPlane
@@ -104,6 +105,7 @@ class Life:
                     "memory": {"min": "1Gi", "max": "16Gi"},
                 },
                 "disruption": disruption,
+                "template": {"labels": {"tier": "web"}},
             },
         }
         await self.kube.create(pool)
@@ -293,6 +295,42 @@ def test_launch_grow_and_delete(site: Site) -> None:
             await life.until_told("VMCreated", "VMReady", "VMResized", "VMDeleted")
 
     run(story(), 120)
+
+
+def test_labels_and_taints_of_the_pool_are_changed_in_place(site: Site) -> None:
+    async def story() -> None:
+        async with life_at(site) as life:
+            await life.set_up()
+            await life.wish()
+            await life.until(life.ready)
+            before = await life.find(NODES)
+            assert before is not None
+            await life.kube.merge_patch(
+                NODES, life.name, {"metadata": {"labels": {"somebody": "else"}}}
+            )
+            taint = {"key": "only", "value": "web", "effect": "NoSchedule"}
+            template = {"labels": {"tier": None, "role": "front"}, "taints": [taint]}
+            await life.kube.merge_patch(VMPOOLS, site.name, {"spec": {"template": template}})
+            life.wake.set()
+
+            async def followed() -> bool:
+                life.wake.set()
+                found = await life.find(NODES) or {}
+                return taint in found["spec"].get("taints", [])
+
+            await life.until(followed)
+            after = await life.find(NODES)
+            assert after is not None
+            labels = after["metadata"]["labels"]
+            assert after["metadata"]["uid"] == before["metadata"]["uid"]
+            assert labels["role"] == "front"
+            assert labels["somebody"] == "else"
+            assert "tier" not in labels
+            record = await life.find(VMNODES)
+            assert record is not None
+            assert record["spec"]["template"]["labels"] == {"role": "front"}
+
+    run(story())
 
 
 def test_a_size_that_no_host_has_is_taken_back(site: Site) -> None:

@@ -163,6 +163,7 @@ def test_the_document_has_the_documented_fields(unplaceable: str) -> None:
         "host",
         "reason",
         "cost",
+        "drifted",
         "deferred",
         "rejected",
     ]

@@ -12,10 +12,11 @@ from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities
 from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Phase
-from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.api.vmpool import Template, VMPoolSpec
 from plimsoll.decide.life.console import LENGTH, tail
 from plimsoll.decide.life.existence import Existence, Exists, Gone, Unknown
 from plimsoll.decide.life.failures import failed
+from plimsoll.decide.life.node import NodeChange, followed
 from plimsoll.decide.life.pods import PodRef, PodsOnNode, pods_on_node
 from plimsoll.decide.life.situation import HypervisorFacts, Situation
 from plimsoll.decide.life.steps import (
@@ -39,6 +40,7 @@ from plimsoll.decide.life.steps import (
     Step,
     TakeBackRetirement,
     TakeBackSize,
+    TakeTemplate,
     Uncordon,
 )
 from plimsoll.decide.lifecycle import TABLE, next_step, rule_for
@@ -170,6 +172,7 @@ def situation(
     phases: dict[str, str] | None = None,
     console: str | None = None,
     other: Any = "Up",
+    template: dict[str, Any] | None = None,
     when_off: str = "Restart",
 ) -> Situation:
     pool = VMPoolSpec.model_validate(
@@ -179,6 +182,7 @@ def situation(
             "size": {"cpu": {"min": 1, "max": 8}, "memory": {"min": "1Gi", "max": "16Gi"}},
             "launchTimeout": "600s",
             "whenOff": when_off,
+            "template": template if template is not None else {"labels": {"tier": "web"}},
             "phaseTimeouts": phases or {},
             "disruption": {"drainTimeout": "300s", "onDrainTimeout": on_timeout},
         }
@@ -239,6 +243,18 @@ CASES = (
          DeleteRecord),
     # Launch
     Case("begin", S(record(R)), C),
+    Case("the template changes before it begins", S(record(R), template={}), R, TakeTemplate),
+    Case("the template changes before it is made", S(record(C), Gone(), template={}), C,
+         TakeTemplate),
+    Case("the template changes, and a VM may have been made", S(record(C), UNKNOWN, template={}),
+         C),
+    Case("labels change", S(record(Y), node=node(), template={"labels": {"tier": "db"}}), Y,
+         TakeTemplate),
+    Case("labels change while it joins", S(record(J), node=node(), template={}), J, TakeTemplate),
+    Case("what it was made from changes",
+         S(record(Y), node=node(),
+           template={"labels": {"tier": "web"}, "libvirt": {"image": "a"}}), Y,
+         reason="NodeReady"),
     Case("no hypervisor", S(record(R), known=False), R, reason="HypervisorNotFound"),
     Case("node of our name before us", S(record(R), node=node()), R, reason="NodeIdentityMismatch"),
     Case("failed before", S(record(R, failures=1, attemptSince=rfc3339(NOW - 5))), R,
@@ -550,6 +566,47 @@ def test_a_late_launch_of_which_nothing_is_known_is_not_counted_on() -> None:
     assert [e.reason for e in step.events] == ["VMLost"]
     early = next_step(situation(record(J), vm(PowerState.UNKNOWN), host="Unknown"))
     assert early.status.lost_since == ""
+
+
+def test_a_changed_template_changes_the_node_and_leaves_alone_what_others_put_there() -> None:
+    ours = wire.Taint(key="only", value="web", effect="NoSchedule")
+    kept = wire.Taint(key="kept", value="", effect="NoSchedule")
+    theirs = wire.Taint(key="theirs", value="x", effect="NoSchedule")
+    old = Template.model_validate(
+        {
+            "labels": {"gone": "1", "changed": "1", "theirs": "ours"},
+            "annotations": {"note": "a"},
+            "taints": [
+                {"key": "only", "value": "web", "effect": "NoSchedule"},
+                {"key": "kept", "effect": "NoSchedule"},
+            ],
+        }
+    )
+    new = Template.model_validate(
+        {
+            "labels": {"changed": "2"},
+            "taints": [
+                {"key": "only", "value": "db", "effect": "NoSchedule"},
+                {"key": "kept", "effect": "NoSchedule"},
+            ],
+        }
+    )
+    labels = {"gone": "1", "changed": "1", "theirs": "another's"}
+    there = node(labels=labels, taints=(ours, kept, theirs))
+    there.metadata.annotations["note"] = "a"
+    assert followed(there, old, new) == NodeChange(
+        labels={"changed": "2"},
+        taints=(wire.Taint(key="only", value="db", effect="NoSchedule"),),
+        drop_labels=("gone",),
+        drop_annotations=("note",),
+        drop_taints=(ours,),
+    )
+
+
+def test_a_new_template_is_tried_at_once() -> None:
+    failed_often = record(C, failures=5, attemptSince=rfc3339(NOW - 1))
+    step = next_step(situation(failed_often, Gone(), template={}))
+    assert (step.status.failures, step.status.attempt_since) == (0, rfc3339(NOW))
 
 
 def test_ready_resets_the_failures() -> None:

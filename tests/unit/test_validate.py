@@ -77,7 +77,7 @@ def test_every_problem_is_told_at_once_with_the_subject() -> None:
     assert sorted(lines[1:]) == [
         "  .spec.colour: is not a known field: choose one of hypervisor, replicas, nodes, size, "
         "density, cost, zones, survive, disruption, maxLaunching, launchTimeout, "
-        "phaseTimeouts, whenOff, template",
+        "phaseTimeouts, whenOff, updateStrategy, template",
         "  .spec.disruption.maxUnavailable: 5001 is too large: give 5000 or less",
         "  .spec.hypervisor: is missing: add it (Name of the Hypervisor. Cannot be changed.)",
         '  .spec.nodes.min: "2" is not a whole number: remove the quotes: 2',

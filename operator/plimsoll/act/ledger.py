@@ -57,14 +57,16 @@ class PoolCount:
             )
         self.staying += 1
 
-    def take_retire(self) -> None:
+    def take_retire(self, *, replaced: bool = False) -> None:
         """Counts a VM that is about to be retired.
+
+        One that is ``replaced`` may be missing for a while: the next plan fills the pool up.
 
         Raises:
             Refused: too few would stay, or too many are leaving already.
         """
         name = self.pool.metadata.name
-        if self.staying <= self.least:
+        if self.staying <= self.least and not replaced:
             raise Refused(
                 Reason.POOL_AT_MIN,
                 f"{name} has {self.staying} VMs that stay and may not have fewer than {self.least}",

@@ -24,6 +24,7 @@ from plimsoll.act.look import Looker
 from plimsoll.act.providers import NotConfigured, Providers
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Size, VMNodeStatus
+from plimsoll.api.vmpool import Template
 from plimsoll.apierrors import ApiError, Conflict, NotFound
 from plimsoll.bootstrap.service import Bootstrapper
 from plimsoll.decide.life import leave
@@ -52,6 +53,7 @@ from plimsoll.decide.life.steps import (
     Step,
     TakeBackRetirement,
     TakeBackSize,
+    TakeTemplate,
     Uncordon,
 )
 from plimsoll.decide.lifecycle import next_step
@@ -207,6 +209,11 @@ class Lifecycle:
                 await kube.delete(VMNODES, name, uid=meta.uid, resource_version=version)
             case AdoptNode(uid=uid, change=change):
                 await node.adopt(kube, name, uid, change)
+            case TakeTemplate(template=template, uid=uid, change=change):
+                if uid:
+                    await node.adopt(kube, name, uid, change)
+                new = _template_patch(s.record.spec.template, template)
+                version = await self._patch_spec(s, {"template": new})
             case SetBerths(uid=uid, berths=berths):
                 await node.set_berths(kube, name, uid, berths)
             case Cordon(uid=uid):
@@ -284,6 +291,14 @@ def _news(s: Situation, step: Step) -> VMNodeStatus | None:
     merged = conditions.merge(s.status.conditions, facts, generation, s.now)
     status = step.status.model_copy(update={"conditions": merged})
     return None if s.record.status == status else status
+
+
+def _template_patch(old: Template, new: Template) -> Json:
+    """Merge patch from one template to another: what it does not name must be taken out."""
+    patch: Json = new.model_dump(mode="json", by_alias=True)
+    for field in ("labels", "annotations"):
+        patch[field] = {**dict.fromkeys(getattr(old, field)), **patch[field]}
+    return patch
 
 
 def _evicted(s: Situation, refused: dict[Any, str]) -> Situation:

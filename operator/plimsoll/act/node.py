@@ -14,24 +14,37 @@ _Taints = list[Json]
 
 
 async def adopt(kube: Kube, name: str, uid: str, change: NodeChange) -> None:
-    """Adds labels, annotations, taints and the providerID that the node misses."""
+    """Adds what the node misses, and takes from it what it is not to have any more."""
     patch: Json = {
-        "metadata": {"uid": uid, "labels": change.labels, "annotations": change.annotations}
+        "metadata": {
+            "uid": uid,
+            "labels": {**dict.fromkeys(change.drop_labels), **change.labels},
+            "annotations": {**dict.fromkeys(change.drop_annotations), **change.annotations},
+        }
     }
     if change.provider_id:
         patch["spec"] = {"providerID": change.provider_id}
     await kube.merge_patch(NODES, name, patch)
-    if change.taints:
+    if change.taints or change.drop_taints:
         added = [
             {"key": t.key, "effect": t.effect, **({"value": t.value} if t.value else {})}
             for t in change.taints
         ]
         new = {(t["key"], t["effect"]) for t in added}
+        old = {(t.key, t.value, t.effect) for t in change.drop_taints}
         await _retaint(
             kube,
             name,
             uid,
-            lambda taints: [t for t in taints if (t["key"], t["effect"]) not in new] + added,
+            lambda taints: (
+                [
+                    t
+                    for t in taints
+                    if (t["key"], t["effect"]) not in new
+                    and (t["key"], t.get("value", ""), t["effect"]) not in old
+                ]
+                + added
+            ),
         )
 
 

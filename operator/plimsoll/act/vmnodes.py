@@ -70,7 +70,7 @@ async def retire(
         return None
     await _must_not_be_held(kube, name, live)
     await _may_be_emptied(kube, name, known_pods)
-    (await ledger.of(live["spec"]["pool"])).take_retire()
+    (await ledger.of(live["spec"]["pool"])).take_retire(replaced=move.drifted)
     wish = {"reason": move.reason, "since": rfc3339(time.time())}
     return await set_field(kube, live, "retire", wish)
 

@@ -301,6 +301,13 @@ class VMPoolSpec(Model):
         "started, where the hypervisor lets us, up to three times in ten minutes. Replace, and "
         "what does not stay up: it is given up after the hypervisor's `restartWindow`.",
     )
+    update_strategy: Literal["RollingUpdate", "OnDelete"] = Field(
+        default="RollingUpdate",
+        description="What a change of `template.libvirt` or `template.bootstrap` does to VMs that "
+        "are there. RollingUpdate: they are replaced one after the other, within `disruption`. "
+        "OnDelete: each keeps what it was made with until its VMNode is deleted. Labels, "
+        "annotations and taints are changed in place either way.",
+    )
     template: Template = Field(default=Template(), description="What every VM carries as a node.")
 
     rules = (

@@ -7,6 +7,7 @@ its effort is spent.
 from __future__ import annotations
 
 from plimsoll.decide import survival
+from plimsoll.decide.drifting import Drifting
 from plimsoll.decide.effort import Effort
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.plan import Move
@@ -24,6 +25,7 @@ class Consolidation:
     def __init__(self, placer: Placer, roster: Roster, effort: Effort) -> None:
         self._fleet = placer.fleet
         self._waiting = Waiting(placer)
+        self._drifting = Drifting(placer, roster, self._waiting)
         self._respreading = Respreading(placer, roster)
         self._retiring = Retiring(placer, roster, self._waiting, effort)
         self._shrinking = Shrinking(placer, self._waiting)
@@ -36,8 +38,11 @@ class Consolidation:
     def moves(self) -> list[Move]:
         """All levers that give back."""
         pools = [pool for _, pool in sorted(self._fleet.pools.items())]
-        found = self._respreading.moves()
-        found += self._retiring.moves([pool for pool in pools if not self._needs_all(pool)])
+        free = [pool for pool in pools if not self._needs_all(pool)]
+        # Before others are given back: what replaces a VM must not look like one too many.
+        found = self._drifting.moves(free)
+        found += self._respreading.moves()
+        found += self._retiring.moves(free)
         for pool in pools:
             found += self._shrinking.moves(pool)
         return found

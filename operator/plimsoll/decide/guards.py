@@ -191,6 +191,48 @@ def retire(
 
     A pool above its fixed or greatest count need not wait for quiet.
     """
+    refusal = _settled(fleet, target)
+    vm, pool = target.vm, target.pool
+    if refusal is not None or vm is None or pool is None:
+        return refusal
+    spec, subject = pool.spec, f"vm/{target.name}"
+    count = fleet.census[pool.name].total
+    most = spec.nodes.max if spec.replicas is None else spec.replicas
+    least = spec.nodes.min if spec.replicas is None else spec.replicas
+    if count <= least:
+        return Refusal(
+            guard=Reason.POOL_AT_MIN,
+            subject=subject,
+            message=f"the pool has {count} VMs and may not have fewer than {least}",
+        )
+    refusal = _disruptible(target, pool, now)
+    if refusal is not None:
+        return refusal
+    quiet_for = now - vm.quiet_since
+    if count <= most and quiet_for < spec.disruption.consolidate_after:
+        return Refusal(
+            guard=Reason.NOT_QUIET,
+            subject=subject,
+            message=f"its pods changed {quiet_for:.0f} s ago; consolidateAfter is "
+            f"{spec.disruption.consolidate_after:.0f} s",
+        )
+    return _evictable(target, pods, budgets)
+
+
+def replace(
+    fleet: Fleet, target: Bin, pods: Iterable[Pod], budgets: tuple[Budget, ...], now: float
+) -> Refusal | None:
+    """Whether this VM may give way to another one: as ``retire``, but that a person wants it.
+
+    It need not be quiet, and the pool stays as large as it is.
+    """
+    refusal = _settled(fleet, target)
+    if refusal is None and target.pool is not None:
+        refusal = _disruptible(target, target.pool, now)
+    return refusal or _evictable(target, pods, budgets)
+
+
+def _settled(fleet: Fleet, target: Bin) -> Refusal | None:
     vm, pool = target.vm, target.pool
     subject = f"vm/{target.name}"
     if vm is None or pool is None:
@@ -204,37 +246,30 @@ def retire(
         )
     if vm.held:
         return Refusal(guard=Reason.HELD, subject=subject, message=vm.held)
-    spec = pool.spec
-    count = fleet.census[pool.name].total
-    most = spec.nodes.max if spec.replicas is None else spec.replicas
-    least = spec.nodes.min if spec.replicas is None else spec.replicas
-    if count <= least:
-        return Refusal(
-            guard=Reason.POOL_AT_MIN,
-            subject=subject,
-            message=f"the pool has {count} VMs and may not have fewer than {least}",
-        )
-    if spec.disruption.max_unavailable == 0:
+    return None
+
+
+def _disruptible(target: Bin, pool: Pool, now: float) -> Refusal | None:
+    disruption, subject = pool.spec.disruption, f"vm/{target.name}"
+    if disruption.max_unavailable == 0:
         return Refusal(
             guard=Reason.MAX_UNAVAILABLE,
             subject=subject,
             message="disruption.maxUnavailable is 0",
         )
-    if not is_open(spec.disruption.windows, now):
+    if not is_open(disruption.windows, now):
         return Refusal(
             guard=Reason.WINDOW_CLOSED, subject=subject, message="no disruption window is open"
         )
-    quiet_for = now - vm.quiet_since
-    if count <= most and quiet_for < spec.disruption.consolidate_after:
-        return Refusal(
-            guard=Reason.NOT_QUIET,
-            subject=subject,
-            message=f"its pods changed {quiet_for:.0f} s ago; consolidateAfter is "
-            f"{spec.disruption.consolidate_after:.0f} s",
-        )
+    return None
+
+
+def _evictable(target: Bin, pods: Iterable[Pod], budgets: tuple[Budget, ...]) -> Refusal | None:
     tight = tuple(budget for budget in budgets if budget.allowed < 1)
     for pod in pods:
         refusal = evict(pod, tight) if pod.held or tight else None
         if refusal is not None:
-            return Refusal(guard=refusal.guard, subject=subject, message=refusal.message)
+            return Refusal(
+                guard=refusal.guard, subject=f"vm/{target.name}", message=refusal.message
+            )
     return None

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     EXPENDABLE = "Expendable"
     NOT_MODELLED = "NotModelled"
     NO_POOL = "NoPool"
+    DRIFTED = "Drifted"
 
 
 class Rejected(Frozen, frozen=True, kw_only=True):
@@ -140,6 +141,8 @@ class Move(Frozen, frozen=True, kw_only=True):
     """UID of the subject as it was decided on; acting checks it."""
     cost: int = 0
     """Change of cost per the pool's model, in thousandths of its unit."""
+    drifted: bool = False
+    """A VM is retired because another one, of its pool's new template, takes its place."""
     deferred: str = ""
     """Why it waits (too many VMs in flight, budget); empty: to be carried out now."""
 

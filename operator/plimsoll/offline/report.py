@@ -62,6 +62,7 @@ def _move(move: Move) -> Json:
         "host": move.host,
         "reason": move.reason,
         "cost": move.cost / 1000,
+        "drifted": move.drifted,
         "deferred": move.deferred,
         "rejected": [
             {

@@ -246,6 +246,7 @@ def _vm(vmnode: VMNode, node: wire.Node | None, host: _Host | None, now: float) 
         lost=lost or (host is not None and host.state in ("Down", "Isolated")),
         created=seconds_of(meta.creation_timestamp),
         held=_held(annotations),
+        template=spec.template,
         hot_add_refused=_hot_add_refused(vmnode, now),
     )
 

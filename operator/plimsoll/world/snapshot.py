@@ -16,7 +16,7 @@ import msgspec
 from plimsoll.api.containerworkload import ContainerWorkloadSpec
 from plimsoll.api.hypervisor import Capabilities
 from plimsoll.api.vmnode import Phase
-from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.api.vmpool import Template, VMPoolSpec
 from plimsoll.world.wire import (
     LabelSelector,
     NodeSelector,
@@ -263,6 +263,8 @@ class Vm(Frozen, frozen=True, kw_only=True):
     """Measured use, from the metrics API; None: not known."""
     held: str = ""
     """Why it must not be retired (annotation on node or VMNode ...)."""
+    template: Template | None = None
+    """What it was made from; None: not known, or not our VM."""
     hot_add_refused: str = ""
     """Why it cannot grow while running (static CPU manager ...); empty: it can."""
 

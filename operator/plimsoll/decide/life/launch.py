@@ -18,6 +18,7 @@ from plimsoll.decide.life.steps import (
     Kind,
     ReadConsole,
     Step,
+    TakeTemplate,
 )
 from plimsoll.world.vms import PowerState
 
@@ -109,6 +110,17 @@ def begin(s: Situation) -> Step:
     since = s.status.attempt_since if s.status.failures else rfc3339(s.now)
     changes = {"attempt_since": since}
     return step(s, to=Phase.CREATING, message="creating the VM", changes=changes)
+
+
+def take_template(s: Situation) -> Step:
+    """Nothing was made yet: follow the pool, and forget what failed with what it said before."""
+    return step(
+        s,
+        TakeTemplate(template=s.template),
+        message="its pool's template has changed",
+        recheck=0.0,
+        changes={"failures": 0, "attempt_since": rfc3339(s.now)},
+    )
 
 
 def create(s: Situation) -> Step:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from plimsoll.api import labels as names
+from plimsoll.api.common import Taint
 from plimsoll.api.quantity import QuantityError, parse_bytes, parse_milli
 from plimsoll.api.vmnode import Size, VMNode
+from plimsoll.api.vmpool import Template
 from plimsoll.world import wire
 from plimsoll.world.snapshot import Frozen
 
@@ -24,12 +28,15 @@ class NodeWish(Frozen, frozen=True, kw_only=True):
 
 
 class NodeChange(Frozen, frozen=True, kw_only=True):
-    """What is missing on the node and is to be added to it."""
+    """What is missing on the node and is to be added to it, and what is to be dropped."""
 
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     taints: tuple[wire.Taint, ...] = ()
     provider_id: str = ""
+    drop_labels: tuple[str, ...] = ()
+    drop_annotations: tuple[str, ...] = ()
+    drop_taints: tuple[wire.Taint, ...] = ()
 
 
 def wish_for(record: VMNode, host: str, zone: str) -> NodeWish:
@@ -44,9 +51,7 @@ def wish_for(record: VMNode, host: str, zone: str) -> NodeWish:
     return NodeWish(
         labels=labels,
         annotations=dict(template.annotations),
-        taints=tuple(
-            wire.Taint(key=t.key, value=t.value, effect=t.effect) for t in template.taints
-        ),
+        taints=_taints(template.taints),
         provider_id=record.status.identity.provider_id
         if record.status and record.status.identity
         else "",
@@ -65,6 +70,37 @@ def changes(node: wire.Node, wish: NodeWish) -> NodeChange | None:
         provider_id="" if node.spec.provider_id else wish.provider_id,
     )
     return None if change == NodeChange() else change
+
+
+def followed(node: wire.Node, old: Template, new: Template) -> NodeChange:
+    """What a change of the template changes on the node.
+
+    What the old one put there and the new one does not know goes, unless somebody gave
+    it another value since.
+    """
+    meta = node.metadata
+    wanted = {(t.key, t.value, t.effect) for t in new.taints}
+    dropped = [t for t in old.taints if (t.key, t.value, t.effect) not in wanted]
+    gone = {(t.key, t.value, t.effect) for t in dropped}
+    taken = {(t.key, t.effect) for t in node.spec.taints if (t.key, t.value, t.effect) not in gone}
+    return NodeChange(
+        labels={k: v for k, v in new.labels.items() if meta.labels.get(k) != v},
+        annotations={k: v for k, v in new.annotations.items() if meta.annotations.get(k) != v},
+        taints=_taints(t for t in new.taints if (t.key, t.effect) not in taken),
+        drop_labels=_stale(meta.labels, old.labels, new.labels),
+        drop_annotations=_stale(meta.annotations, old.annotations, new.annotations),
+        drop_taints=_taints(dropped),
+    )
+
+
+def _stale(
+    there: Mapping[str, str], old: Mapping[str, str], new: Mapping[str, str]
+) -> tuple[str, ...]:
+    return tuple(k for k, v in old.items() if k not in new and there.get(k) == v)
+
+
+def _taints(some: Iterable[Taint]) -> tuple[wire.Taint, ...]:
+    return tuple(wire.Taint(key=t.key, value=t.value, effect=t.effect) for t in some)
 
 
 def capacity_shows(node: wire.Node, size: Size) -> bool:

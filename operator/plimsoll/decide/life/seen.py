@@ -8,7 +8,7 @@ from functools import cached_property
 from plimsoll.api import labels as names
 from plimsoll.api.hypervisor import Capabilities, HostState
 from plimsoll.api.vmnode import Phase, Size, VMNode, VMNodeStatus
-from plimsoll.api.vmpool import VMPoolSpec
+from plimsoll.api.vmpool import Template, VMPoolSpec
 from plimsoll.decide.life.existence import Existence, Exists, Gone, NotAsked
 from plimsoll.decide.life.node import NodeChange, changes, wish_for
 from plimsoll.decide.life.pods import PodsOnNode
@@ -72,6 +72,22 @@ class Seen:
     @property
     def leaving(self) -> bool:
         return self.deleting or self.retiring
+
+    @property
+    def template(self) -> Template:
+        """The template that the record is to have, as long as no VM was made from another."""
+        return self.pool.template if self.pool is not None else self.record.spec.template
+
+    @property
+    def template_in_place(self) -> Template:
+        """The template that the record is to have of a VM that is there.
+
+        What the VM was made from stays: only another VM can have it differently.
+        """
+        made = self.record.spec.template
+        return self.template.model_copy(
+            update={"libvirt": made.libvirt, "bootstrap": made.bootstrap}
+        )
 
     # The VM
 

@@ -9,6 +9,7 @@ from plimsoll.api.timestamp import rfc3339
 from plimsoll.api.vmnode import Phase, Size
 from plimsoll.decide.life.existence import Loss
 from plimsoll.decide.life.making import LOSSES, RESIZED, RESYNC, step, wait
+from plimsoll.decide.life.node import followed
 from plimsoll.decide.life.situation import STARTS_MAX, Situation
 from plimsoll.decide.life.steps import (
     Action,
@@ -24,6 +25,7 @@ from plimsoll.decide.life.steps import (
     StartVm,
     Step,
     TakeBackSize,
+    TakeTemplate,
     Uncordon,
 )
 
@@ -33,6 +35,14 @@ def adopt(s: Situation) -> Step:
     assert s.matched is not None
     assert s.node_change is not None
     return _on_node(s, AdoptNode(uid=s.matched.metadata.uid, change=s.node_change))
+
+
+def follow(s: Situation) -> Step:
+    """Change in place what the pool's template says otherwise now."""
+    assert s.matched is not None
+    new = s.template_in_place
+    change = followed(s.matched, s.record.spec.template, new)
+    return _on_node(s, TakeTemplate(template=new, uid=s.matched.metadata.uid, change=change))
 
 
 def berths(s: Situation) -> Step:

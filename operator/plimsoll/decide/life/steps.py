@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from plimsoll.api.vmnode import VMNodeStatus
+from plimsoll.api.vmpool import Template
 from plimsoll.decide.life.node import NodeChange
 from plimsoll.decide.life.pods import PodRef
 from plimsoll.world.snapshot import Frozen
@@ -62,6 +63,15 @@ class AdoptNode(Frozen, frozen=True, kw_only=True):
 
     uid: str
     change: NodeChange
+
+
+class TakeTemplate(Frozen, frozen=True, kw_only=True):
+    """Record the pool's template, or what of it a VM that is there can follow."""
+
+    template: Template
+    uid: str = ""
+    """Of our node, on which to change what follows from it; empty: there is none."""
+    change: NodeChange = NodeChange()
 
 
 class SetBerths(Frozen, frozen=True, kw_only=True):
@@ -137,6 +147,7 @@ Action = (
     | ResizeVm
     | TakeBackSize
     | AdoptNode
+    | TakeTemplate
     | SetBerths
     | Cordon
     | Uncordon
