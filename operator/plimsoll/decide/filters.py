@@ -196,6 +196,10 @@ class Filters:
                 found.append(key)
         return found
 
+    def all_settled(self, rules: Iterable[Rules]) -> bool:
+        """Whether the final picture breaks none of these rules for any pod."""
+        return all(self.unsettled_of(each) is None for each in rules)
+
     def unsettled_of(self, rules: Rules) -> Ints | None:
         """VMs that hold pods with these rules which are not as they ask; None: there are none."""
         slots = np.array(sorted(rules.placed), np.int64)

@@ -17,13 +17,14 @@ not do stands in the module it calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 import numpy as np
 
 from plimsoll.decide import cost, survival
 from plimsoll.decide.alternatives import Caps, cheapest
+from plimsoll.decide.classes import Rules
 from plimsoll.decide.consolidate import Consolidation
 from plimsoll.decide.effort import Effort
 from plimsoll.decide.filters import Filters
@@ -399,11 +400,14 @@ class Planner:
             for workload in self._roster.workloads.values()
             for key in self._roster.added(workload)
         }
-        # The scheduler makes a place for a pod that drives others out; that one it has.
-        waiting = sorted({*pending, *added} - self._placer.preempting.taken)
+        filters, rules = self._placer.filters, self._asking(added)
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
-            unsettled = tuple(self._placer.filters.unsettled(waiting))
+            if filters.all_settled(rules):
+                break
+            # The scheduler makes a place for a pod that drives others out; that one it has.
+            waiting = sorted({*pending, *added} - self._placer.preempting.taken)
+            unsettled = tuple(filters.unsettled(waiting))
             if not unsettled or unsettled in seen:
                 break
             seen.add(unsettled)
@@ -421,6 +425,19 @@ class Planner:
             for key, shape, target in before:
                 self._stay(key, shape, target, is_new=key not in pending)
         return bool(seen)
+
+    def _asking(self, added: Iterable[str]) -> set[Rules]:
+        """Rules about other pods, of all pods that wait and of replicas that were added."""
+        fleet = self._fleet
+        shapes = {pod.shape.key: pod.shape for pod in fleet.unbound.values()}
+        for key in added:
+            shape = fleet.bins[fleet.where[key]].pods[key]
+            shapes[shape.key] = shape
+        return {
+            fleet.classes.of(shape).rules
+            for shape in shapes.values()
+            if shape.affinity or shape.spread
+        }
 
     def _place_again(self) -> None:
         """Asks again for pods that were given up before others left their places."""
