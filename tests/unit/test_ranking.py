@@ -14,9 +14,7 @@ SCORES = st.sampled_from([NO, -2.5, -1.0, 0.0, 0.25, 3.0])
 
 @settings(max_examples=60)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1), count=st.integers(0, 1500))
-def test_best_is_the_first_of_the_best_that_are_allowed(
-    data: st.DataObject, seed: int, count: int
-) -> None:
+def test_best_first_and_of_equal_ones_the_first(data: st.DataObject, seed: int, count: int) -> None:
     random = np.random.default_rng(seed)
     scores = random.choice([NO, -2.5, -1.0, 0.0, 0.25], count)
     ranking = Ranking()
@@ -29,10 +27,27 @@ def test_best_is_the_first_of_the_best_that_are_allowed(
             scores = np.append(scores, NO) if slot == len(scores) else scores
             scores[slot] = score
             ranking.set(slot, score)
-        allowed = None
-        if data.draw(st.booleans()):
-            allowed = random.random(len(scores)) < data.draw(st.sampled_from([0.0, 0.002, 0.5]))
-        able = np.flatnonzero((scores > NO) & (True if allowed is None else allowed))
-        expected = int(able[scores[able].argmax()]) if len(able) else None
+        able = [slot for slot in range(len(scores)) if scores[slot] > NO]
+        able.sort(key=lambda slot: (-scores[slot], slot))
+        short, are_all = ranking.short_list(len(scores))
+        assert [slot for _, slot in short] == able[: len(short)]
+        assert short or not able
+        assert not are_all or len(short) == len(able)
+        allowed = random.random(len(scores)) < data.draw(st.sampled_from([0.0, 0.002, 0.5, 1.0]))
+        expected = next((slot for slot in able if allowed[slot]), None)
         assert ranking.best(len(scores), allowed) == expected
         assert list(ranking.scores(len(scores))) == list(scores)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_list_that_is_used_up_is_drawn_up_again(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.random(1000)
+    ranking = Ranking()
+    ranking.reset(scores)
+    taken = []
+    while short := ranking.short_list(len(scores))[0]:
+        taken.append(short[0][1])
+        ranking.set(taken[-1], NO)
+    assert taken == sorted(range(len(scores)), key=lambda slot: (-scores[slot], slot))

@@ -136,10 +136,11 @@ def test_a_mix_gets_cheaper_and_every_rule_is_kept(
 
     def watched(self: Trimming) -> None:
         fleet, filters = self._fleet, self._placer.filters
-        before, unsettled = cost.of_fleet(fleet), filters.unsettled(sorted(fleet.unbound))
+        asking = fleet.classes.rules()
+        before, unsettled = cost.of_fleet(fleet), filters.unsettled(fleet.unbound, asking)
         trim(self)
         saved.append(before - cost.of_fleet(fleet))
-        assert set(filters.unsettled(sorted(fleet.unbound))) <= set(unsettled)
+        assert set(filters.unsettled(fleet.unbound, asking)) <= set(unsettled)
 
     monkeypatch.setattr(trimming.Trimming, "trim", watched)
     rack = w.replace(w.hypervisor(), hosts=None)

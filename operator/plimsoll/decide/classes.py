@@ -208,8 +208,8 @@ class Rules:
             for port, (address, _, _) in zip(self._ports, self.shape.host_ports, strict=True):
                 port.add(slot, address, number)
         if terminating:
+            count(pods.terminating, slot, number)
             return
-        count(pods.staying, slot, number)
         for spread in pods.spreads:
             spread.add(slot, number)
         if self.near or self.even:

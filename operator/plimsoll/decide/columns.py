@@ -22,10 +22,6 @@ Floats = npt.NDArray[np.float64]
 
 ABSENT: Final = 0
 """Code of VMs that have no value in a column of values."""
-_NARROW: Final = 127
-"""The largest code that goes into a byte."""
-_COMPARED: Final = 4
-"""Up to so many codes of a table are compared one by one."""
 NO_LIMIT: Final = 2**62
 UNLIMITED_PREFIX: Final = "attachable-volumes-"
 """A node that does not name such a resource has no limit of it (nodevolumelimits)."""
@@ -44,13 +40,7 @@ class Values:
         self._codes: dict[Hashable, int] = {}
         self._all: Ints = np.zeros(columns.capacity, np.int64)
         self.codes: Ints = self._all[:0]
-        self._narrow = np.zeros(columns.capacity, np.int8)
-        """As ``_all`` while there are few codes: a byte is compared faster than looked up."""
         self._tables: dict[Hashable, tuple[int, Bools]] = {}
-        self.unique = True
-        """No two VMs that are there have the same value, as with host names."""
-        self._last: list[int] = [-1]
-        """By code: the VM that was the last to come with it; as long as they are unique."""
         self.extend()
 
     def code(self, value: Hashable) -> int:
@@ -71,12 +61,8 @@ class Values:
         count = self._columns.count
         if len(self._all) < count:
             self._all = _grown(self._all, self._columns.capacity)
-            self._narrow = _grown(self._narrow, self._columns.capacity)
         for slot in range(len(self.codes), count):
-            known = len(self.values)
-            code = self._set(slot)
-            if self.unique and code != ABSENT:
-                self._note(code, slot, code < known)
+            self._set(slot)
         self.codes = self._all[:count]
 
     def arrange(self, places: Ints, fresh: list[int]) -> None:
@@ -84,36 +70,14 @@ class Values:
         count = len(places)
         if len(self._all) < count:
             self._all = _grown(self._all, self._columns.capacity)
-            self._narrow = _grown(self._narrow, self._columns.capacity)
         self._all[:count] = self._all[places]
-        self._narrow[:count] = self._narrow[places]
         for slot in fresh:
             self._set(slot)
         self.codes = self._all[:count]
-        there = self.codes[self.codes != ABSENT]
-        self.unique = len(np.unique(there)) == len(there)
-        last = np.full(self.size, self._columns.capacity)
-        last[self.codes] = np.arange(count)
-        self._last = last.tolist()
 
-    def _set(self, slot: int) -> int:
-        """Takes in the value of one VM; answers its code."""
+    def _set(self, slot: int) -> None:
         value = self._get(slot)
-        code = ABSENT if value is None else self.code(value)
-        self._all[slot] = code
-        if code <= _NARROW:
-            self._narrow[slot] = code
-        return code
-
-    def _note(self, code: int, slot: int, seen: bool) -> None:
-        if not seen:
-            self._last.append(slot)
-            return
-        last, columns = self._last[code], self._columns
-        # A VM that was only tried out, or only of an earlier plan, has its name no more.
-        there = last < columns.count and last != slot and self._all[last] == code
-        self.unique = not (there and columns.is_open[last])
-        self._last[code] = slot
+        self._all[slot] = ABSENT if value is None else self.code(value)
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on; values once seen keep their codes."""
@@ -121,14 +85,6 @@ class Values:
 
     def select(self, table: Bools) -> Bools:
         """By slot: what a table by code says of the VM's value."""
-        if self.size <= _NARROW:
-            codes = table.nonzero()[0].tolist()
-            if 0 < len(codes) <= _COMPARED:
-                narrow = self._narrow[: len(self.codes)]
-                mask: Bools = narrow == codes[0]
-                for code in codes[1:]:
-                    mask |= narrow == code
-                return mask
         return table.take(self.codes)
 
     def where(self, key: Hashable, test: Callable[[Any], bool], since: int = 0) -> Bools:
@@ -197,6 +153,8 @@ class Columns:
         self.is_new: Bools
         """Is to be launched."""
         self._extended: dict[str, Ints] = {}
+        self.has_extended = False
+        """Whether any extended resource is asked for."""
         self.labels: dict[str, Values] = {}
         self._others: list[Values] = []
         self._view()
@@ -205,8 +163,8 @@ class Columns:
         """The column of a label."""
         column = self.labels.get(key)
         if column is None:
-            column = Values(self, lambda slot: self._labels_of(slot).get(key))
-            self.labels[key] = column
+            labels_of = self._labels_of
+            column = self.labels[key] = Values(self, lambda slot: labels_of(slot).get(key))
         return column
 
     def values(self, get: Callable[[int], Hashable | None]) -> Values:
@@ -223,12 +181,8 @@ class Columns:
             for slot in range(self.count):
                 column[slot] = self._left_of(slot, name)
             self._extended[name] = column
+            self.has_extended = True
         return column[: self.count]
-
-    @property
-    def has_extended(self) -> bool:
-        """Whether any extended resource is asked for."""
-        return bool(self._extended)
 
     def reset_extended(self, slot: int) -> None:
         """Brings the columns of extended resources up to date for one VM."""

@@ -1,7 +1,7 @@
 """Pods by topology domain, as affinity, anti-affinity and topology spread count them.
 
-What rules ask of all VMs is kept as arrays over slots. Where one VM is one domain, as with
-host names, a pod changes them in one place, and nothing is worked out anew.
+What rules ask is answered for one VM from the counts, and for all VMs as an array over slots
+that is kept until a count changes.
 """
 
 from __future__ import annotations
@@ -38,20 +38,16 @@ class Counter:
             self.cover()
         self.counts[code] += number
         self.total += number
-        if self._none is not None:
-            none = self.counts.item(code) == 0
-            if slot >= len(self._none):
-                self._none = None
-            elif self._none.item(slot) != none:
-                if self.column.unique:
-                    self._none[slot] = none
-                else:
-                    self._none = None
+        self._none = None
+
+    def at(self, slot: int) -> int:
+        """Pods in the domain of one VM; 0 if it is in none."""
+        code = self.column.codes.item(slot)
+        return self.counts.item(code) if code < len(self.counts) else 0
 
     def truncate(self, count: int) -> None:
         """Forgets the slots from ``count`` on."""
-        if self._none is not None and len(self._none) > count:
-            self._none = None
+        self._none = None
 
     def arrange(self) -> None:
         """All VMs got other slots."""
@@ -72,13 +68,10 @@ class Counter:
 
     def none(self) -> Bools:
         """By slot: whether there are none of them in the VM's domain."""
-        known, count = self._none, len(self.column.codes)
-        if known is None or len(known) != count:
+        if self._none is None or len(self._none) != len(self.column.codes):
             self.cover()
-            since = 0 if known is None else len(known)
-            more = (self.counts == 0).take(self.column.codes[since:])
-            self._none = known = more if known is None else np.concatenate([known, more])
-        return known
+            self._none = (self.counts == 0).take(self.column.codes)
+        return self._none
 
     def in_domain(self, labels: Mapping[str, str]) -> int | None:
         """Pods in the domain of a VM with these labels; None: it is in none."""
@@ -122,18 +115,28 @@ class Spread(Counter):
         self._broken: Bools | None = None
 
     def add(self, slot: int, number: int) -> None:
-        if not self.eligible().item(slot):
+        eligible = self._eligible if slot < len(self._eligible) else self.eligible()
+        if not eligible.item(slot):
             return
-        before = self.total
-        super().add(slot, number)
-        if self.total != before and self._version == self._columns.open_version:
-            self._patch(slot, number)
+        code = self.column.codes.item(slot)
+        if code >= len(self.counts):
+            self.cover()
+        before = self.counts.item(code)
+        self.counts[code] = before + number
+        self.total += number
+        self._none = self._broken = None
+        self._allowed.clear()
+        if number < 0:
+            self._version = -1
+        elif before == self._least:
+            self._emptiest -= 1
+            if not self._emptiest:
+                self._version = -1
 
     def carry(self, slot: int, number: int) -> None:
         """So many more pods on a VM that have this constraint."""
         self.carriers.add(slot, number)
-        if self._broken is not None and slot < len(self._broken):
-            self._patch_broken(slot)
+        self._broken = None
 
     def eligible(self) -> Bools:
         """By slot: whether the node is counted. VMs that are gone are told by ``domains``."""
@@ -146,7 +149,7 @@ class Spread(Counter):
         super().truncate(count)
         self.carriers.truncate(count)
         self._eligible = self._eligible[:count]
-        self._forget()
+        self._version = -1
 
     def arrange(self) -> None:
         super().arrange()
@@ -160,6 +163,7 @@ class Spread(Counter):
         version = self._columns.open_version
         if self._open is None or self._open[0] != version:
             self.cover()
+            self.carriers.cover()
             labelled = self.column.codes[self._columns.is_open & (self.column.codes != ABSENT)]
             there = self.column.codes[self.eligible() & self._columns.is_open]
             exists = np.zeros(len(self.counts), np.bool_)
@@ -175,7 +179,8 @@ class Spread(Counter):
         With fewer than ``minDomains`` domains the global minimum counts as 0.
         """
         if self._version != self._columns.open_version:
-            self._forget()
+            self._broken = None
+            self._allowed.clear()
             _, codes, _ = self.domains()
             counts = self.counts[codes]
             few = not len(codes) or len(codes) < self.min_domains
@@ -201,6 +206,17 @@ class Spread(Counter):
             mask = self._allowed[own] = self.column.select(table)
         return mask
 
+    def allowed_at(self, slot: int, own: int) -> bool:
+        """As ``allowed``, of one VM."""
+        code = self.column.codes.item(slot)
+        if code == ABSENT or own > self.max_skew:
+            return False
+        least = self.least()
+        if self.counts.item(code) <= self.max_skew + least - own:
+            return True
+        exists, _, every = self.domains()
+        return not (every or exists.item(code))
+
     def allowed_new(self, labels: Mapping[str, str], own: int) -> bool:
         """As ``allowed``, for an eligible VM that is only tried out.
 
@@ -219,13 +235,21 @@ class Spread(Counter):
         """By slot: whether one more counted pod would leave pods there uneven that are even."""
         least = self.least()
         if self._broken is None:
-            self.carriers.cover()
             size = self.column.size
             table = self.counts[:size] == self.max_skew + least
             table &= self.carriers.counts[:size] > 0
             self._broken = self.column.select(table)
             self._broken &= self.eligible()
         return self._broken
+
+    def would_break_at(self, slot: int) -> bool:
+        """As ``would_break``, of one VM."""
+        least, code = self.least(), self.column.codes.item(slot)
+        return (
+            self.counts.item(code) == self.max_skew + least
+            and self.carriers.counts.item(code) > 0
+            and self._eligible.item(slot)
+        )
 
     def would_break_new(self, labels: Mapping[str, str]) -> bool:
         """As ``would_break``, for an eligible VM that is only tried out."""
@@ -236,42 +260,3 @@ class Spread(Counter):
     def uneven(self, slots: Ints) -> Bools:
         """Which of these slots are in a domain that holds too many."""
         return self.at_slots(slots) - self.least() > self.max_skew
-
-    def _patch(self, slot: int, number: int) -> None:
-        """Brings what is kept up to date for pods that one eligible VM has got or lost."""
-        if number < 0:
-            self._forget()
-            return
-        count = self.counts.item(self.column.codes.item(slot))
-        if count - number == self._least:
-            self._emptiest -= 1
-            if not self._emptiest:
-                self._forget()
-                return
-        unique, bound = self.column.unique, self.max_skew + self._least
-        for own, mask in list(self._allowed.items()):
-            value = own <= self.max_skew and count <= bound - own
-            if mask.item(slot) != value:
-                if unique:
-                    mask[slot] = value
-                else:
-                    del self._allowed[own]
-        if self._broken is not None:
-            self._patch_broken(slot)
-
-    def _patch_broken(self, slot: int) -> None:
-        assert self._broken is not None
-        code = self.column.codes.item(slot)
-        value = (
-            self.counts.item(code) == self.max_skew + self._least
-            and self.carriers.counts.item(code) > 0
-        )
-        if self.column.unique:
-            self._broken[slot] = value and self._eligible.item(slot)
-        elif not self._eligible.item(slot) or self._broken.item(slot) != value:
-            self._broken = None
-
-    def _forget(self) -> None:
-        self._version = -1
-        self._allowed.clear()
-        self._broken = None

@@ -12,7 +12,7 @@ and for one VM with the reason.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 
@@ -73,6 +73,26 @@ class Filters:
                 found = _both(found, free)
         return found
 
+    def lets(self, rules: Rules, slot: int) -> bool:
+        """As ``others``, of one VM."""
+        for avoider in rules.pods.avoiders:
+            if avoider.total and avoider.at(slot):
+                return False
+        if rules.free:
+            return True
+        for counter in rules.apart:
+            if counter.total and counter.at(slot):
+                return False
+        for spread, own in rules.even:
+            if not spread.allowed_at(slot, own):
+                return False
+        if rules.near and not self._near_at(rules, slot):
+            return False
+        for address, protocol, port in rules.shape.host_ports:
+            if self._fleet.ports.of(protocol, port).taken_at(slot, address):
+                return False
+        return True
+
     def breaks(self, rules: Rules) -> Bools | None:
         """VMs where such a pod would make others uneven that are even now; None: nowhere.
 
@@ -85,6 +105,13 @@ class Filters:
                 broken = spread.would_break()
                 found = broken if found is None else found | broken
         return found
+
+    def breaks_there(self, rules: Rules, slot: int) -> bool:
+        """As ``breaks``, of one VM."""
+        for spread in rules.pods.spreads:
+            if spread.carriers.total and spread.would_break_at(slot):
+                return True
+        return False
 
     def breaks_at(self, rules: Rules, target: Bin) -> bool:
         """As ``breaks``, for a VM that is only tried out."""
@@ -102,6 +129,16 @@ class Filters:
             mask = _both(mask, there)
         assert mask is not None
         return mask
+
+    def _near_at(self, rules: Rules, slot: int) -> bool:
+        lacking = [counter for counter in rules.near if not counter.at(slot)]
+        if not lacking:
+            return True
+        return (
+            rules.near_itself
+            and not any([counter.total for counter in rules.near])
+            and all([counter.column.codes.item(slot) != ABSENT for counter in rules.near])
+        )
 
     # ----- one VM
 
@@ -175,30 +212,23 @@ class Filters:
 
     # ----- the picture as a whole
 
-    def unsettled(self, keys: Iterable[str]) -> list[str]:
-        """Those of these pods whose own rules the final picture breaks.
+    def unsettled(self, keys: Container[str], asking: Iterable[Rules]) -> list[str]:
+        """Those of these pods, in order, whose own rules the final picture breaks.
 
         Either their domain holds too many of them, or what they must be near is elsewhere.
+        ``asking`` are the rules of all of them, as far as they are about other pods.
         """
         fleet = self._fleet
-        bad: dict[int, set[int]] = {}
         found = []
-        for key in keys:
-            home = fleet.where.get(key)
-            if home is None:
-                continue
-            target = fleet.bins[home]
-            rules = fleet.classes.of(target.pods[key]).rules
-            if id(rules) not in bad:
-                slots = self.unsettled_of(rules)
-                bad[id(rules)] = set() if slots is None else set(slots.tolist())
-            if target.slot in bad[id(rules)]:
-                found.append(key)
-        return found
-
-    def all_settled(self, rules: Iterable[Rules]) -> bool:
-        """Whether the final picture breaks none of these rules for any pod."""
-        return all(self.unsettled_of(each) is None for each in rules)
+        for rules in asking:
+            slots = self.unsettled_of(rules)
+            for target in fleet.at(slots) if slots is not None else ():
+                found += [
+                    key
+                    for key, shape in target.pods.items()
+                    if key in keys and fleet.classes.of(shape).rules is rules
+                ]
+        return sorted(found)
 
     def unsettled_of(self, rules: Rules) -> Ints | None:
         """VMs that hold pods with these rules which are not as they ask; None: there are none."""

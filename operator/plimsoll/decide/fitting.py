@@ -51,6 +51,9 @@ class Changes:
 class Fit:
     """Scores of all VMs for one more pod of one size and one set of node rules."""
 
+    grows: Final = False
+    """Whether VMs become larger for the pod."""
+
     def __init__(self, fleet: Fleet, filters: Filters, kind: PodClass) -> None:
         self._fleet = fleet
         self._filters = filters
@@ -65,6 +68,11 @@ class Fit:
         """By slot; larger is better, ``NO`` where the pod does not go by size and node rules."""
         self._catch_up()
         return self._ranking.scores(self._fleet.columns.count)
+
+    def short_list(self) -> tuple[list[tuple[float, int]], bool]:
+        """The best VMs, as ``Ranking.short_list`` has them."""
+        self._catch_up()
+        return self._ranking.short_list(self._fleet.columns.count)
 
     def best(self, allowed: Bools | None) -> int | None:
         """The slot of the best VM that is allowed; None: there is none."""
@@ -115,8 +123,8 @@ class Fit:
             self._ranking.reset(self._work_out())
         elif changed:
             admitted = self._kind.rules.nodes.admitted()
-            for slot in changed:
-                self._ranking.set(slot, self._score(slot) if admitted[slot] else NO)
+            for slot in {*changed}:
+                self._ranking.set(slot, self._score(slot) if admitted.item(slot) else NO)
 
     def _work_out(self) -> Floats:
         columns = self._fleet.columns

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import log2
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ import numpy as np
 from plimsoll.api import labels as names
 from plimsoll.api.vmnode import Phase
 from plimsoll.decide.classes import Classes, PodClass
-from plimsoll.decide.columns import NO_LIMIT, UNLIMITED_PREFIX, Columns, Ints
+from plimsoll.decide.columns import NO_LIMIT, UNLIMITED_PREFIX, Columns, Ints, Values
 from plimsoll.decide.plan import Refusal, Size
 from plimsoll.decide.ports import Ports
 from plimsoll.decide.sizes import Sizes
@@ -222,12 +223,8 @@ class Fleet:
             lambda slot: self.by_slot[slot].labels,
             lambda slot, name: self.by_slot[slot].left(name),
         )
-        self.node_names = self.columns.values(lambda slot: self.by_slot[slot].name)
         self.taints = self.columns.values(lambda slot: self.by_slot[slot].taints or None)
         self.pool_of = self.columns.values(lambda slot: _pool_name(self.by_slot[slot]))
-        self.hosts = self.columns.values(
-            lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
-        )
         self.topology = Topology(snapshot.namespaces, self.columns)
         self.names = {vm.name for vm in snapshot.vms}
         """Of all VMs, those to be launched and those to be retired included."""
@@ -272,6 +269,18 @@ class Fleet:
             self.open(self.existing(vm))
         self._put_bound(snapshot.pods)
         self._classes_first = len(self.classes)
+
+    @cached_property
+    def node_names(self) -> Values:
+        """The column of names."""
+        return self.columns.values(lambda slot: self.by_slot[slot].name)
+
+    @cached_property
+    def hosts(self) -> Values:
+        """The column of hypervisors with hosts."""
+        return self.columns.values(
+            lambda slot: (self.by_slot[slot].hypervisor, self.by_slot[slot].host)
+        )
 
     def hosts_known(self, hypervisor: Hypervisor) -> bool:
         return hypervisor.hosts is not None

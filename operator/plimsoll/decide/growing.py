@@ -27,6 +27,9 @@ class Growth:
     are not looked at here.
     """
 
+    grows: Final = True
+    """Whether VMs become larger for the pod."""
+
     def __init__(self, fleet: Fleet, growing: Growing, kind: PodClass, fit: Fit) -> None:
         self._fleet = fleet
         self._growing = growing
@@ -45,6 +48,11 @@ class Growth:
         """
         self._catch_up()
         return self._ranking.scores(self._fleet.columns.count)
+
+    def short_list(self) -> tuple[list[tuple[float, int]], bool]:
+        """The best VMs, as ``Ranking.short_list`` has them."""
+        self._catch_up()
+        return self._ranking.short_list(self._fleet.columns.count)
 
     def best(self, allowed: Bools | None) -> int | None:
         """The slot of the best VM that is allowed; None: there is none."""
@@ -77,7 +85,7 @@ class Growth:
                 self._price, self._cpu, self._memory = (
                     np.concatenate([a, more]) for a in (self._price, self._cpu, self._memory)
                 )
-            for slot in changed:
+            for slot in {*changed}:
                 self._work_out_one(slot)
 
     def _work_out(self) -> None:
@@ -125,7 +133,7 @@ class Growth:
     def _score(self, slot: int) -> float:
         fleet, kind = self._fleet, self._kind
         target = fleet.by_slot[slot]
-        if not (self._growing.may_grow()[slot] and kind.rules.nodes.admitted()[slot]):
+        if not (self._growing.may_grow().item(slot) and kind.rules.nodes.admitted().item(slot)):
             return NO
         size = growth_needed(fleet, target, kind.shape.requests)
         if size is None or target.pool is None:

@@ -81,7 +81,7 @@ def blank(fleet: Fleet, pool: Pool, site: Site) -> Bin:
             name, spec.template.labels, pool.name, spec.hypervisor, host, site.zone
         ),
         taints=tuple(
-            Taint(key=t.key, value=t.value, effect=t.effect) for t in spec.template.taints
+            [Taint(key=t.key, value=t.value, effect=t.effect) for t in spec.template.taints]
         ),
         cpu=cpu,
         memory=memory,

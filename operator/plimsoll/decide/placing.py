@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class _Search:
     wishes: Wishes | None
     alone: bool
     """A place for one changes the places for the next."""
+    by_score: bool
+    """Nothing but other pods and the score decides."""
     within: Bools | None = None
     """Where it may go, by slot; VMs opened since may take it."""
     may_launch: bool = True
@@ -70,14 +72,50 @@ class _Search:
     rejected: tuple[Rejected, ...] | None = None
     """Why no VM takes them as it is; worked out once."""
 
+    @cached_property
+    def amount(self) -> str:
+        """What each of them asks for, in words."""
+        return wording.amount(self.kind.shape.requests)
 
-class _Ground(NamedTuple):
-    """Where a pod may be, by slot; None: on every VM, as far as other pods go."""
 
-    allowed: Bools | None
-    steps: tuple[Bools | None, ...]
-    """To be tried one after the other: first only where no other pod is made uneven by it.
-    Empty: it may be nowhere."""
+class _Ground:
+    """Where a pod may be, by slot, as far as other pods and the search's own bounds go.
+
+    Worked out when asked for: most pods find their place among the best few VMs.
+    """
+
+    def __init__(self, fleet: Fleet, filters: Filters, search: _Search) -> None:
+        self._fleet = fleet
+        self._filters = filters
+        self._search = search
+
+    @cached_property
+    def allowed(self) -> Bools | None:
+        """None: on every VM."""
+        columns, search = self._fleet.columns, self._search
+        allowed = self._filters.others(search.kind.rules)
+        if search.apart is not None:
+            helps = search.apart.over(columns)
+            allowed = helps if allowed is None else allowed & helps
+        if search.within is not None:
+            within = np.ones(columns.count, np.bool_)
+            within[: len(search.within)] = search.within
+            allowed = within if allowed is None else allowed & within
+        return allowed
+
+    @cached_property
+    def steps(self) -> tuple[Bools | None, ...]:
+        """To be tried one after the other: first only where no other pod is made uneven by it.
+
+        Empty: it may be nowhere.
+        """
+        allowed = self.allowed
+        if allowed is not None and not np.count_nonzero(allowed):
+            return ()
+        breaks = self._filters.breaks(self._search.kind.rules)
+        if breaks is None or not np.count_nonzero(breaks):
+            return (allowed,)
+        return (~breaks if allowed is None else allowed & ~breaks, allowed)
 
 
 class Placer:
@@ -142,7 +180,7 @@ class Placer:
         waiting = [Waiting(self.fleet.classes.of(shape), keys) for shape, keys in groups]
         searches = [self._search(w.kind, None, None) for w in waiting]
         for one, search in zip(waiting, searches, strict=True):
-            loaded = self._load(one.keys, search, self._ground(search))
+            loaded = self._load(one.keys, search)
             one.homes += [target for target in loaded if isinstance(target, Bin)]
         mix = Mix(self.fleet, waiting)
         failures: dict[int, Failure] = {}
@@ -209,7 +247,7 @@ class Placer:
         search = self._search(self.fleet.classes.of(shape), prefer, None)
         search.within, search.may_launch, search.why = within, may_launch, why
         if within is not None:
-            search.alone = True
+            search.alone, search.by_score = True, False
         start = 0
         while start < len(keys):
             end = start + _AT_ONCE if search.alone else len(keys)
@@ -235,7 +273,7 @@ class Placer:
     ) -> Bin | None:
         """The best VM that takes the pod as it is: preferred, then wished, then best fitting."""
         search = self._search(self.fleet.classes.of(shape), prefer, apart)
-        return self._as_is(search, self._ground(search))
+        return self._as_is(search)
 
     def grow_for(self, target: Bin, more: Resources, extra_pod: bool) -> Refusal | Size:
         """The size at which a VM takes so much more, if all guards agree; nothing is changed."""
@@ -307,14 +345,13 @@ class Placer:
         known = self._wishes.get(id(rules))
         if known is None:
             known = self._wishes[id(rules)] = (rules, wishes_of(self.fleet, rules))
+        by_score = prefer is None and apart is None and known[1] is None
         alone = (
-            not rules.free
-            or prefer is not None
-            or apart is not None
-            or known[1] is not None
-            or any(spread.carriers.total for spread in rules.pods.spreads)
+            not by_score
+            or not rules.free
+            or any([spread.carriers.total for spread in rules.pods.spreads])
         )
-        return _Search(kind, prefer, apart, known[1], alone)
+        return _Search(kind, prefer, apart, known[1], alone, by_score)
 
     def _find_all(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
         found: list[Bin | Failure] = []
@@ -332,12 +369,11 @@ class Placer:
     def _find(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure] | Failure:
         """Places the first pods, at least one of them; a failure: not even the first."""
         kind = search.kind
-        ground = self._ground(search)
-        loaded = self._load(keys, search, ground)
+        loaded = self._load(keys, search)
         if loaded:
             return loaded
         if search.within is not None or search.why:
-            return self._find_for_move(keys, search, ground)
+            return self._find_for_move(keys, search)
         known = self._hopeless.get(kind.shape.key) if search.apart is None else None
         if known is not None and known[0] in (None, self.fleet.version):
             return known[1]
@@ -347,7 +383,7 @@ class Placer:
                 return [taken]
         if kind.shape.priority < self.fleet.snapshot.expendable_below:
             return self._expendable(kind)
-        grown = self._by_growth(keys[:1] if search.alone else keys, search, ground)
+        grown = self._by_growth(keys[:1] if search.alone else keys, search)
         if grown:
             return grown
         launched = self._launch_all(keys, search)
@@ -360,11 +396,9 @@ class Placer:
             self._hopeless[kind.shape.key] = (version, failure)
         return failure
 
-    def _find_for_move(
-        self, keys: Sequence[str], search: _Search, ground: _Ground
-    ) -> list[Bin | Failure] | Failure:
+    def _find_for_move(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure] | Failure:
         """As ``_find``, once no VM takes it as it is; nothing is told of a failure."""
-        grown = self._by_growth(keys[:1] if search.alone else keys, search, ground)
+        grown = self._by_growth(keys[:1] if search.alone else keys, search)
         if grown:
             return grown
         if search.may_launch:
@@ -374,34 +408,22 @@ class Placer:
         return Failure(Reason.RESOURCES, {})
 
     def _ground(self, search: _Search) -> _Ground:
-        """Where other pods and the search's own bounds let such a pod be."""
-        columns, rules = self.fleet.columns, search.kind.rules
-        allowed = self.filters.others(rules)
-        if search.apart is not None:
-            helps = search.apart.over(columns)
-            allowed = helps if allowed is None else allowed & helps
-        if search.within is not None:
-            within = np.ones(columns.count, np.bool_)
-            within[: len(search.within)] = search.within
-            allowed = within if allowed is None else allowed & within
-        if allowed is not None and not np.count_nonzero(allowed):
-            return _Ground(allowed, ())
-        breaks = self.filters.breaks(rules)
-        if breaks is None or not np.count_nonzero(breaks):
-            return _Ground(allowed, (allowed,))
-        kind = ~breaks if allowed is None else allowed & ~breaks
-        return _Ground(allowed, (kind, allowed))
+        return _Ground(self.fleet, self.filters, search)
 
     # ----- lever Load
 
-    def _load(self, keys: Sequence[str], search: _Search, ground: _Ground) -> list[Bin | Failure]:
+    def _load(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
+        kind = search.kind
         if search.alone or len(keys) == 1:
-            target = self._as_is(search, ground)
-            if target is None:
-                return []
-            self.fleet.put_all(keys[:1], search.kind, target)
-            return [target]
-        kind, allowed = search.kind, ground.allowed
+            found: list[Bin | Failure] = []
+            for key in keys:
+                best = self._as_is(search)
+                if best is None:
+                    break
+                self.fleet.put_all((key,), kind, best)
+                found.append(best)
+            return found
+        allowed = self._ground(search).allowed
         scores = self._fit(kind).scores()
         good = scores > ranking.NO
         slots = np.flatnonzero(good if allowed is None else good & allowed)
@@ -409,7 +431,7 @@ class Placer:
             return []
         slots = slots[np.argsort(-scores[slots], kind="stable")]
         numbers = fitting.number_for(self.fleet, kind, slots)
-        found: list[Bin | Failure] = []
+        found = []
         for slot, number in zip(slots.tolist(), numbers.tolist(), strict=True):
             target = self.fleet.by_slot[slot]
             some = keys[len(found) : len(found) + number]
@@ -419,14 +441,17 @@ class Placer:
                 break
         return found
 
-    def _as_is(self, search: _Search, ground: _Ground) -> Bin | None:
+    def _as_is(self, search: _Search) -> Bin | None:
         """The best VM that takes one pod as it is.
 
         One that runs takes it even if others are uneven then: the scheduler would put it
         there, and room that is there costs nothing.
         """
         fit = self._fit(search.kind)
-        for number, step in enumerate(ground.steps):
+        first = self._first(search, fit)
+        if first is not _UNKNOWN:
+            return self.fleet.by_slot[first] if first is not None else None
+        for number, step in enumerate(self._ground(search).steps):
             allowed = step
             if number:
                 there = ~self.fleet.columns.is_new
@@ -435,6 +460,24 @@ class Placer:
             if best is not None:
                 return self.fleet.by_slot[best]
         return None
+
+    def _first(self, search: _Search, ranked: Fit | Growth) -> int | None:
+        """As ``_best`` in all steps of the ground, looking at the best few VMs by the score only.
+
+        A slot; None: there is none among all VMs; ``_UNKNOWN``: all of them must be looked at.
+        """
+        if not search.by_score:
+            return _UNKNOWN
+        rules, filters = search.kind.rules, self.filters
+        short, are_all = ranked.short_list()
+        uneven = None
+        for _, slot in short if len(short) <= _FEW else short[:_FEW]:
+            if filters.lets(rules, slot):
+                if not filters.breaks_there(rules, slot):
+                    return slot
+                if uneven is None and (ranked.grows or not self.fleet.by_slot[slot].new):
+                    uneven = slot
+        return uneven if are_all and len(short) <= _FEW else _UNKNOWN
 
     def _best(self, search: _Search, ranked: Fit | Growth, allowed: Bools | None) -> int | None:
         """Preferred, then cheapest to grow, then wished most, then by the score; a slot."""
@@ -459,11 +502,15 @@ class Placer:
 
     # ----- lever Grow
 
-    def _by_growth(
-        self, keys: Sequence[str], search: _Search, ground: _Ground
-    ) -> list[Bin | Failure]:
+    def _by_growth(self, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
         refused: list[Refusal] = []
-        for step in ground.steps:
+        ground = self._ground(search)
+        first = self._first(search, self._growth(search.kind))
+        if first is not None and first is not _UNKNOWN:
+            grown = self._grow_if_survivable(keys, search, first)
+            if grown:
+                return grown
+        for step in ground.steps if first is not None else ():
             growth, allowed = self._growth(search.kind), step
             while (best := self._best(search, growth, allowed)) is not None:
                 target, size = self.fleet.by_slot[best], growth.size(best)
@@ -480,6 +527,15 @@ class Placer:
         if search.rejected is None:
             search.rejected = () if search.why else self._not_grown(search, ground.allowed, refused)
         return []
+
+    def _grow_if_survivable(
+        self, keys: Sequence[str], search: _Search, slot: int
+    ) -> list[Bin | Failure]:
+        target, size = self.fleet.by_slot[slot], self._growth(search.kind).size(slot)
+        if not self.growing.has_host_room(target, size):
+            return []
+        checked = self.growing.survivable(target, size)
+        return self._grow_for(keys, search, target, checked) if isinstance(checked, Size) else []
 
     def _growth(self, kind: PodClass) -> Growth:
         growth = self._growths.get(kind.size_key)
@@ -521,8 +577,7 @@ class Placer:
             self.fleet.on_rollback(setattr, story, "others", story.others)
             story.others += number
         else:
-            amount = wording.amount(kind.shape.requests)
-            reason = f"{keys[0]} ({amount}) does not go onto any VM under its line"
+            reason = f"{keys[0]} ({search.amount}) does not go onto any VM under its line"
             story = Story(
                 reason=search.why or reason,
                 rejected=() if search.why else self._not_loaded(search),
@@ -561,10 +616,9 @@ class Placer:
         Not if such pods only keep others away: the new VM has its own, and on the other
         VMs nothing has changed. A promise to survive may allow more than before.
         """
-        return (
-            bool(kind.rules.even or kind.rules.near or self.fleet.promising)
-            or self.filters.dynamic(kind.shape, launched) is None
-        )
+        return bool(
+            kind.rules.even or kind.rules.near or self.fleet.promising
+        ) or self.filters.lets(kind.rules, launched.slot)
 
     def _fill(self, target: Bin, keys: Sequence[str], search: _Search) -> list[Bin | Failure]:
         """Puts pods of a class into a new VM until it is full and as large as it may be."""
@@ -583,7 +637,7 @@ class Placer:
 
     def _by_launch(self, key: str, search: _Search) -> Bin | dict[str, tuple[Reason, str]]:
         kind = search.kind
-        options: list[tuple[int, str]] = []
+        options: list[str] = []
         lacks: dict[str, tuple[Reason, str]] = {}
         for name, pool in sorted(self.fleet.pools.items()):
             refusal = guards.launch(self.fleet, pool, self.now)
@@ -591,16 +645,16 @@ class Placer:
                 lacks[name] = (refusal.guard, refusal.message)
                 self.refuse(refusal)
                 continue
-            options.append((self._price(pool.name, kind), name))
-        options.sort()
-        for _, name in options:
+            options.append(name)
+        if len(options) > 1:
+            options.sort(key=lambda name: self._price(name, kind))
+        for name in options:
             outcome = self._launch(name, search)
             if isinstance(outcome, Bin):
                 reason = (
                     search.apart.why
                     if search.apart is not None
-                    else search.why
-                    or f"{key} ({wording.amount(kind.shape.requests)}) finds no place on any VM"
+                    else search.why or f"{key} ({search.amount}) finds no place on any VM"
                 )
                 if search.rejected is None:
                     search.rejected = self._not_loaded(search)
@@ -709,6 +763,11 @@ class Placer:
 
 _AT_ONCE = 64
 """Pods, at most, that are handed on together where a place for one changes the next one's."""
+
+_FEW = 16
+"""VMs that are looked at one by one, best first, before all of them are at once."""
+
+_UNKNOWN = -1
 
 _WISHED = 1 << 40
 """More than any score."""

@@ -267,13 +267,15 @@ class Planner:
             again = []
             mixing: list[list[Pod]] = []
             for run in self._runs(waiting):
-                if self._mixes(run[0], mixing):
+                if self._mixes(run[0]):
+                    if mixing and mixing[0][0].shape.priority != run[0].shape.priority:
+                        again += self._mixed(mixing)
+                        mixing = []
                     mixing.append(run)
                     continue
                 again += self._mixed(mixing)
-                mixing = [run] if self._mixes(run[0], []) else []
-                if not mixing:
-                    again += self._failed(run)
+                mixing = []
+                again += self._failed(run)
             again += self._mixed(mixing)
             if len(again) == len(waiting) or not any(pod.shape.affinity for pod in again):
                 break
@@ -288,11 +290,9 @@ class Planner:
             run.sort(key=attrgetter("key"))
         return sorted(runs.values(), key=lambda run: self._order(run[0]))
 
-    def _mixes(self, pod: Pod, others: list[list[Pod]]) -> bool:
-        """Whether VMs may be filled with a mix of such pods and these others."""
-        if pod.workload in self._roster.workloads or not self._placer.mixes(pod.shape):
-            return False
-        return not others or others[0][0].shape.priority == pod.shape.priority
+    def _mixes(self, pod: Pod) -> bool:
+        """Whether VMs may be filled with a mix of such pods and others of its priority."""
+        return pod.workload not in self._roster.workloads and self._placer.mixes(pod.shape)
 
     def _mixed(self, runs: list[list[Pod]]) -> list[Pod]:
         """Places pods that mix; answers those that found no place."""
@@ -400,14 +400,12 @@ class Planner:
             for workload in self._roster.workloads.values()
             for key in self._roster.added(workload)
         }
-        filters, rules = self._placer.filters, self._asking(added)
+        # The scheduler makes a place for a pod that drives others out; that one it has.
+        waiting = {*pending, *added} - self._placer.preempting.taken
+        asking = self._asking(added)
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
-            if filters.all_settled(rules):
-                break
-            # The scheduler makes a place for a pod that drives others out; that one it has.
-            waiting = sorted({*pending, *added} - self._placer.preempting.taken)
-            unsettled = tuple(filters.unsettled(waiting))
+            unsettled = tuple(self._placer.filters.unsettled(waiting, asking))
             if not unsettled or unsettled in seen:
                 break
             seen.add(unsettled)

@@ -58,8 +58,8 @@ class Labelled:
         self.labels = labels
         self.placed: dict[int, int] = {}
         """Number by VM slot; where there are none the slot is not named."""
-        self.staying: dict[int, int] = {}
-        """As ``placed``, without pods that are terminating: spread does not count those."""
+        self.terminating: dict[int, int] = {}
+        """Those of them that are terminating: spread does not count these."""
         self.counters: list[Counter] = []
         """Those that count such pods."""
         self.spreads: list[Spread] = []
@@ -140,8 +140,8 @@ class Topology:
             known = Spread(column, self._columns, constraint, eligible)
             self._spreads[identity] = known
             for pods in self._register("spread", known, (selection,)):
-                for slot, number in pods.staying.items():
-                    known.add(slot, number)
+                for slot, number in pods.placed.items():
+                    known.add(slot, number - pods.terminating.get(slot, 0))
         return known
 
     def truncate(self, count: int) -> None:
