@@ -131,13 +131,15 @@ class Filters:
         return mask
 
     def _near_at(self, rules: Rules, slot: int) -> bool:
-        lacking = [counter for counter in rules.near if not counter.at(slot)]
-        if not lacking:
+        for counter in rules.near:
+            if not counter.at(slot):
+                break
+        else:
             return True
         return (
             rules.near_itself
-            and not any([counter.total for counter in rules.near])
-            and all([counter.column.codes.item(slot) != ABSENT for counter in rules.near])
+            and not any(counter.total for counter in rules.near)
+            and all(counter.column.codes.item(slot) != ABSENT for counter in rules.near)
         )
 
     # ----- one VM

@@ -173,7 +173,7 @@ class Placer:
     def mixes(self, shape: PodShape) -> bool:
         """Whether nothing but their size and the node as such matters of such pods now."""
         kind = self.fleet.classes.of(shape)
-        return not kind.extended and not self._search(kind, None, None).alone
+        return kind.rules.free and not kind.extended and not self._search(kind, None, None).alone
 
     def place_mixed(self, groups: Sequence[tuple[PodShape, list[str]]]) -> list[Bin | Failure]:
         """As ``place_all``, for pods of several shapes that mix; answers in their order."""
@@ -349,7 +349,7 @@ class Placer:
         alone = (
             not by_score
             or not rules.free
-            or any([spread.carriers.total for spread in rules.pods.spreads])
+            or any(spread.carriers.total for spread in rules.pods.spreads)
         )
         return _Search(kind, prefer, apart, known[1], alone, by_score)
 

@@ -300,8 +300,7 @@ class Planner:
             return [pod for run in runs for pod in self._failed(run)]
         groups = [(run[0].shape, [pod.key for pod in run]) for run in runs]
         found = self._placer.place_mixed(groups)
-        pods = [pod for run in runs for pod in run]
-        return [pod for pod, place in zip(pods, found, strict=True) if not self._noted(pod, place)]
+        return self._without([pod for run in runs for pod in run], found)
 
     def _failed(self, run: list[Pod]) -> list[Pod]:
         """Places pods that are alike; answers those that found no place."""
@@ -309,7 +308,13 @@ class Planner:
             return [pod for pod in run if not self._placed_replica(pod)]
         keys = [pod.key for pod in run]
         found = self._placer.place_all(keys, run[0].shape)
-        return [pod for pod, place in zip(run, found, strict=True) if not self._noted(pod, place)]
+        return self._without(run, found)
+
+    def _without(self, pods: list[Pod], found: list[Bin | Failure]) -> list[Pod]:
+        """Those of these pods that found no place; it is noted why."""
+        if not self._unplaced and not any(isinstance(place, Failure) for place in found):
+            return []
+        return [pod for pod, place in zip(pods, found, strict=True) if not self._noted(pod, place)]
 
     def _placed_replica(self, pod: Pod) -> bool:
         # A replica starts small: were it placed so, others would be put where it will grow.

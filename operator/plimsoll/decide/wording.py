@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 
 from plimsoll.api.quantity import format_bytes, format_milli
 from plimsoll.decide.fleet import Bin
@@ -16,6 +17,7 @@ GIB = 1024**3
 MIB = 1024**2
 
 
+@lru_cache(maxsize=1024)
 def memory(number: int) -> str:
     """Bytes for people: exact in whole MiB, else rounded up to them."""
     return format_bytes(-(-number // MIB) * MIB)
