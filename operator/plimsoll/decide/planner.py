@@ -17,7 +17,9 @@ not do stands in the module it calls.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
@@ -160,7 +162,9 @@ class Planner:
         ]
         self._filling += [pod for pod in pending if self._is_expendable(pod)]
         pending = [
-            pod for pod in pending if not (self._is_expendable(pod) or self._is_nominated(pod))
+            pod
+            for pod in pending
+            if not (self._is_expendable(pod) or (pod.nominated and self._is_nominated(pod)))
         ]
         displaced = self._displaced()
         self._move_displaced([item for item in displaced if not self._is_expendable(item[0])])
@@ -283,9 +287,9 @@ class Planner:
 
     def _runs(self, pods: list[Pod]) -> list[list[Pod]]:
         """Pods that are alike and of one workload together, in the order of their classes."""
-        runs: dict[tuple[str, str | None], list[Pod]] = {}
+        runs: defaultdict[tuple[str, str | None], list[Pod]] = defaultdict(list)
         for pod in pods:
-            runs.setdefault((pod.shape.key, pod.workload), []).append(pod)
+            runs[pod.shape.key, pod.workload].append(pod)
         for run in runs.values():
             run.sort(key=attrgetter("key"))
         return sorted(runs.values(), key=lambda run: self._order(run[0]))
@@ -407,7 +411,9 @@ class Planner:
         }
         # The scheduler makes a place for a pod that drives others out; that one it has.
         waiting = {*pending, *added} - self._placer.preempting.taken
-        asking = self._asking(added)
+        bins, where = self._fleet.bins, self._fleet.where
+        replicas = (bins[where[key]].pods[key] for key in added if key in where)
+        asking = self._asking | self._rules_of(replicas)
         seen: set[tuple[str, ...]] = set()
         for _ in range(_SETTLE_ROUNDS):
             unsettled = tuple(self._placer.filters.unsettled(waiting, asking))
@@ -429,18 +435,16 @@ class Planner:
                 self._stay(key, shape, target, is_new=key not in pending)
         return bool(seen)
 
-    def _asking(self, added: Iterable[str]) -> set[Rules]:
-        """Rules about other pods, of all pods that wait and of replicas that were added."""
-        fleet = self._fleet
-        shapes = {pod.shape.key: pod.shape for pod in fleet.unbound.values()}
-        for key in added:
-            shape = fleet.bins[fleet.where[key]].pods[key]
-            shapes[shape.key] = shape
-        return {
-            fleet.classes.of(shape).rules
-            for shape in shapes.values()
-            if shape.affinity or shape.spread
-        }
+    @cached_property
+    def _asking(self) -> set[Rules]:
+        """Rules about other pods, of all pods that wait."""
+        shapes = {pod.shape.key: pod.shape for pod in self._fleet.unbound.values()}
+        return self._rules_of(shapes.values())
+
+    def _rules_of(self, shapes: Iterable[PodShape]) -> set[Rules]:
+        """Rules about other pods, of all of these."""
+        of = self._fleet.classes.of
+        return {of(shape).rules for shape in shapes if shape.affinity or shape.spread}
 
     def _place_again(self) -> None:
         """Asks again for pods that were given up before others left their places."""
