@@ -156,7 +156,7 @@ class Spread(Counter):
         self.carriers.arrange()
         self._eligible = np.zeros(0, np.bool_)
         self._open = None
-        self._forget()
+        self._version = -1
 
     def domains(self) -> tuple[Bools, Ints, bool]:
         """Which domains have an eligible node, their codes, and whether all domains have."""

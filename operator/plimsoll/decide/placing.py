@@ -449,7 +449,7 @@ class Placer:
         """
         fit = self._fit(search.kind)
         first = self._first(search, fit)
-        if first is not _UNKNOWN:
+        if first != _UNKNOWN:
             return self.fleet.by_slot[first] if first is not None else None
         for number, step in enumerate(self._ground(search).steps):
             allowed = step
@@ -506,7 +506,7 @@ class Placer:
         refused: list[Refusal] = []
         ground = self._ground(search)
         first = self._first(search, self._growth(search.kind))
-        if first is not None and first is not _UNKNOWN:
+        if first is not None and first != _UNKNOWN:
             grown = self._grow_if_survivable(keys, search, first)
             if grown:
                 return grown

@@ -154,7 +154,7 @@ class Topology:
         """VMs got other slots: by the slot that each had, the one it has now."""
         for pods in self._labelled.values():
             pods.placed = moved_to(moved, pods.placed)
-            pods.staying = moved_to(moved, pods.staying)
+            pods.terminating = moved_to(moved, pods.terminating)
         for counters in (self._counters, self._spreads, self._avoiders):
             for counter in counters.values():
                 counter.arrange()
