@@ -768,6 +768,7 @@ _FEW = 16
 """VMs that are looked at one by one, best first, before all of them are at once."""
 
 _UNKNOWN = -1
+"""No slot: the best few VMs do not tell."""
 
 _WISHED = 1 << 40
 """More than any score."""
