@@ -11,6 +11,7 @@ from libvirt_bench import IMAGE, LibvirtBench
 from plimsoll.api.libvirt import LibvirtTemplate
 from plimsoll.hypervisors.contract import (
     Conflict,
+    HypervisorError,
     Intent,
     Invalid,
     NoCapacity,
@@ -177,6 +178,18 @@ class TestRefusals:
                 with pytest.raises(Invalid, match=message) as refused:
                     await provider.ensure(intent)
                 assert "host-a" in str(refused.value) or "template" in str(refused.value)
+            assert bench.left() == []
+
+        run(scenario())
+
+    def test_a_vm_that_does_not_start_is_named_and_taken_back(self, bench: LibvirtBench) -> None:
+        async def scenario() -> None:
+            async with bench.connect() as provider:
+                device = "<hostdev mode='subsystem' type='usb'><source startupPolicy='mandatory'>"
+                device += "<vendor id='0x1234'/><product id='0xbeef'/></source></hostdev>"
+                template = bench.template.model_copy(update={"extra_devices": (device,)})
+                with pytest.raises(HypervisorError, match="starting a-0"):
+                    await provider.ensure(intent_of(bench, libvirt=template))
             assert bench.left() == []
 
         run(scenario())

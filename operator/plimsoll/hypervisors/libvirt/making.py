@@ -10,9 +10,18 @@ from __future__ import annotations
 import logging
 import time
 import uuid as uuids
+from typing import Final
 
 from plimsoll.api.libvirt import LibvirtTemplate
-from plimsoll.hypervisors.contract import Conflict, HypervisorError, Intent, Retryable, VmInfo
+from plimsoll.hypervisors.contract import (
+    Conflict,
+    HypervisorError,
+    Intent,
+    Invalid,
+    NoCapacity,
+    Retryable,
+    VmInfo,
+)
 from plimsoll.hypervisors.libvirt import errors, reading
 from plimsoll.hypervisors.libvirt.capacity import require_room
 from plimsoll.hypervisors.libvirt.connection import Session
@@ -24,6 +33,8 @@ from plimsoll.hypervisors.libvirt.removing import remove
 from plimsoll.hypervisors.libvirt.volumes import make_volumes, open_pool, remove_volumes
 
 log = logging.getLogger(__name__)
+
+_ENDED: Final = ("VIR_ERR_INTERNAL_ERROR", "VIR_ERR_OPERATION_FAILED")
 
 
 def make(
@@ -72,7 +83,11 @@ def power_on(session: Session, domain: Domain) -> None:
         if domain.isActive():  # somebody else was faster
             return
         where = f"host {session.host}: starting {domain.name()}"
-        raise errors.typed(session.api, error, where) from None
+        refused = errors.typed(session.api, error, where)
+        if session.has_code(error, *_ENDED) and session.conn.isAlive():
+            # QEMU itself ended: this is known, and trying the same at once will not help.
+            refused = refused if isinstance(refused, NoCapacity) else Invalid(str(refused))
+        raise refused from None
 
 
 def _made(session: Session, intent: Intent, cluster: str) -> tuple[Domain, bool] | None:
