@@ -192,8 +192,40 @@ OWNING["spec"]["template"] = {
     },
 }
 
+STATIC: Document = {
+    "apiVersion": API_VERSION,
+    "kind": "Hypervisor",
+    "metadata": {"name": "metal"},
+    "spec": {
+        "provider": "static",
+        "static": {
+            "machines": [
+                {
+                    "node": "metal-1",
+                    "systemUUID": "4C4C4544-0042-3510-8052-B4C04F334A32",
+                    "cpu": 16,
+                    "memory": "64Gi",
+                    "host": "metal-1",
+                    "zone": "z1",
+                    "maintenance": True,
+                },
+                {
+                    "node": "metal-2",
+                    "systemUUID": "4C4C4544-0042-3510-8052-B4C04F334A33",
+                    "cpu": 8,
+                    "memory": "32Gi",
+                    "host": "metal-2",
+                    "zone": "z2",
+                    "maintenance": False,
+                },
+            ]
+        },
+    },
+}
+
 GOOD: dict[str, Document] = {
     "hypervisor": HYPERVISOR,
+    "static": STATIC,
     "libvirt": LIBVIRT,
     "vmpool": VMPOOL,
     "vmnode": VMNODE,
@@ -255,6 +287,7 @@ _HOST = ".spec.simulated.hosts"
 _WINDOW = ".spec.disruption.windows[0]"
 _SCALE_UP = ".spec.scaleUp"
 _LIBVIRT = ".spec.libvirt.hosts"
+_MACHINE = ".spec.static.machines[0]"
 _VM = ".spec.template.libvirt"
 _BOOTSTRAP = ".spec.template.bootstrap"
 _ONE_NETWORK = "needs exactly one of network, bridge and user"
@@ -307,6 +340,7 @@ SPANNING = [
     _case(
         "hypervisor", ".spec.simulated", REMOVED, "provider simulated needs the section simulated"
     ),
+    _case("static", ".spec.static", REMOVED, "provider static needs the section static"),
     _case("libvirt", ".spec.libvirt", REMOVED, "provider libvirt needs the section libvirt"),
     _case("vmpool", f"{_VM}.network.bridge", "", _ONE_NETWORK, blamed=f"{_VM}.network"),
     _case("vmpool", f"{_VM}.network.user", True, _ONE_NETWORK, blamed=f"{_VM}.network"),
@@ -447,6 +481,9 @@ VALUES = [
     _case("vmpool", ".spec.template.taints[0].key", "no key", "is not a well-formed key"),
     _case("vmpool", ".spec.template.taints[0].value", "a b", "is not a label value"),
     # libvirt
+    _case("static", f"{_MACHINE}.node", "metal-1.rack", "is not a node name of one label"),
+    _case("static", f"{_MACHINE}.systemUUID", "unknown?", "is not a system UUID"),
+    _case("static", f"{_MACHINE}.cpu", 0, "is too small: give 1 or more"),
     _case("libvirt", f"{_LIBVIRT}[0].uri", "xen:///system", "is not a libvirt URI of QEMU/KVM"),
     _case("libvirt", f"{_LIBVIRT}[1].uri", "qemu+ssh://a b/system", "is not a libvirt URI of QEMU"),
     _case("libvirt", f"{_LIBVIRT}[0].uri", "", "at least 1 chars long", "is empty"),

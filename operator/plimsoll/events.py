@@ -67,6 +67,7 @@ class EventReason(StrEnum):
     VM_RESIZED = "VMResized"
     RESIZE_REFUSED = "ResizeRefused"
     VM_LOST = "VMLost"
+    NODE_NOT_READY = "NodeNotReady"
     LAUNCH_GIVEN_UP = "LaunchGivenUp"
     VM_STARTED = "VMStarted"
     SEAL_FAILED = "SealFailed"

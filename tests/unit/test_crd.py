@@ -104,6 +104,7 @@ def test_lists_of_things_with_a_key_are_maps() -> None:
     assert maps == {
         ("Hypervisor", ".spec.simulated.hosts"): ("name",),
         ("Hypervisor", ".spec.libvirt.hosts"): ("name",),
+        ("Hypervisor", ".spec.static.machines"): ("node",),
         ("Hypervisor", ".status.hosts"): ("name",),
         ("VMPool", ".spec.template.taints"): ("key", "effect"),
         ("VMNode", ".spec.template.taints"): ("key", "effect"),

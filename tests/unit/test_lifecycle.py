@@ -211,6 +211,7 @@ def situation(
     )
 
 
+UNCLAIMED = wire.Taint(key=names.UNCLAIMED, effect="NoSchedule")
 UNKNOWN = Unknown(message="connection refused")
 FOREIGN = vm(owner_uid="uid-of-another")
 GROW = "4 CPUs and 4Gi"
@@ -255,6 +256,13 @@ CASES = (
          S(record(Y), node=node(),
            template={"labels": {"tier": "web"}, "libvirt": {"image": "a"}}), Y,
          reason="NodeReady"),
+    Case("a machine is a node before it is claimed", S(record(R), node=node(), able=("adopts",)),
+         C),
+    Case("a machine is claimed", S(record(C), Gone(), node(), able=("adopts",)), C, EnsureVm),
+    Case("another machine has the name", S(record(J), node=node(uuid="other"), able=("adopts",)), J,
+         reason="NodeIdentityMismatch"),
+    Case("a claimed machine loses its mark",
+         S(record(J), node=node(taints=(UNCLAIMED,)), able=("adopts",)), J, AdoptNode),
     Case("no hypervisor", S(record(R), known=False), R, reason="HypervisorNotFound"),
     Case("node of our name before us", S(record(R), node=node()), R, reason="NodeIdentityMismatch"),
     Case("failed before", S(record(R, failures=1, attemptSince=rfc3339(NOW - 5))), R,
@@ -624,6 +632,14 @@ def test_loss_is_noted_at_once_and_cleared_on_return() -> None:
     assert [e.reason for e in back.events] == ["VMRecovered"]
     assert isinstance(back.action, AdoptNode)
     assert back.action.change.labels == {names.HOST: "h2", names.ZONE: "z2"}
+
+
+def test_a_silent_kubelet_of_a_vm_that_runs_is_told_of_once_and_the_vm_kept() -> None:
+    first = next_step(situation(record(Y), node=node(ready=False)))
+    assert [e.reason for e in first.events] == ["NodeNotReady"]
+    told = {"type": "Ready", "status": "False", "reason": "NodeNotReady"}
+    later = next_step(situation(record(Y, conditions=(told,)), node=node(ready=False)))
+    assert (later.events, later.status.lost_since, later.status.phase) == ((), "", Y)
 
 
 def test_a_drain_that_is_given_up_is_remembered() -> None:

@@ -149,6 +149,7 @@ class Inventory:
                     cpu_used=format_milli(host.cpu_used),
                     memory_used=host.memory_used,
                     vms=count[host.name],
+                    free_nodes=host.free_nodes,
                 )
                 for host in sorted(hosts, key=lambda h: h.name)
             ),

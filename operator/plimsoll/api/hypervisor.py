@@ -9,8 +9,9 @@ from pydantic import Field
 from plimsoll.api.base import AGE, LABEL_NAME, READY, Column, Kind, Model, Presentation
 from plimsoll.api.common import Conditions
 from plimsoll.api.libvirt import Libvirt
-from plimsoll.api.rules import ATOMIC, ListOf, Rule
+from plimsoll.api.rules import ATOMIC, SET, ListOf, Rule
 from plimsoll.api.scalars import BytesSum, Duration, Interval, MilliSum, PositiveBytes
+from plimsoll.api.static import Static
 from plimsoll.api.text import DomainName, LabelValue, Name, Time
 
 HostState = Literal["Up", "Down", "Isolated", "Maintenance", "Unknown"]
@@ -86,13 +87,14 @@ class SecretReference(Model):
 class HypervisorSpec(Model):
     """How to reach a hypervisor."""
 
-    provider: Literal["simulated", "libvirt"] = Field(
+    provider: Literal["simulated", "libvirt", "static"] = Field(
         description="Which provider module talks to it."
     )
     simulated: Simulated | None = Field(
         default=None, description="Settings of the provider `simulated`."
     )
     libvirt: Libvirt | None = Field(default=None, description="Settings of the provider `libvirt`.")
+    static: Static | None = Field(default=None, description="Settings of the provider `static`.")
     credentials_secret_ref: SecretReference | None = Field(
         default=None,
         description="Secret with the credentials, in the operator's own namespace; absent where "
@@ -128,6 +130,13 @@ class HypervisorSpec(Model):
             lambda spec: spec.provider != "libvirt" or spec.libvirt is not None,
             field=".libvirt",
         ),
+        Rule(
+            "self.provider != 'static' || has(self.static)",
+            "provider static needs the section static",
+            "add it, with at least one machine",
+            lambda spec: spec.provider != "static" or spec.static is not None,
+            field=".static",
+        ),
     )
 
 
@@ -146,6 +155,13 @@ class HostStatus(Model):
     cpu_used: MilliSum = Field(default=0, description="CPUs given to VMs.")
     memory_used: BytesSum = Field(default=0, description="Memory given to VMs.")
     vms: int = Field(default=0, description="Number of VMs of this cluster.", ge=0)
+    free_nodes: (
+        Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=1024), SET]
+        | None
+    ) = Field(
+        default=None,
+        description="Where machines are claimed and not made: nodes that may be; else absent.",
+    )
 
 
 class Capabilities(Model):
@@ -158,6 +174,9 @@ class Capabilities(Model):
         default=False, description="VMs of a failed host restart on another by themselves."
     )
     start: bool = Field(default=False, description="A VM that is off can be started again.")
+    adopts: bool = Field(
+        default=False, description="Machines are nodes already, and are claimed instead of made."
+    )
     bootstrap: bool = Field(
         default=False, description="VMs are real machines, which need user data to become nodes."
     )

@@ -25,6 +25,9 @@ DO_NOT_DISRUPT_PEERS: Final = {
 CORDONED: Final = "plimsoll.dev/cordoned"
 """Annotation of a node that Plimsoll cordoned; where it is missing, a person did."""
 
+UNCLAIMED: Final = "plimsoll.dev/unclaimed"
+"""Taint with which a machine of the provider static may register; it goes when it is claimed."""
+
 OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
 """Taint of a node whose machine is confirmed off: its pods and volumes are let go."""
 

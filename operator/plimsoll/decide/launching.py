@@ -18,11 +18,15 @@ from plimsoll.world.wire import Taint
 class Site:
     """A place where a VM may be launched: a host, or a zone where hosts are unknown."""
 
-    def __init__(self, host: str, zone: str, assumed: bool) -> None:
+    def __init__(
+        self, host: str, zone: str, assumed: bool, free_nodes: tuple[str, ...] | None = None
+    ) -> None:
         self.host = host
         self.zone = zone
         self.assumed = assumed
         """No inventory: the host is made up, one for each VM."""
+        self.free_nodes = free_nodes
+        """Names that a VM may have here; None: any."""
 
 
 def sites(fleet: Fleet, pool: Pool, now: float) -> Iterator[Site]:
@@ -35,7 +39,11 @@ def sites(fleet: Fleet, pool: Pool, now: float) -> Iterator[Site]:
             yield Site("", zone, assumed=True)
         return
     usable = [
-        host for host in hypervisor.hosts if host.state == "Up" and host.launch_blocked_until <= now
+        host
+        for host in hypervisor.hosts
+        if host.state == "Up"
+        and host.launch_blocked_until <= now
+        and (host.free_nodes is None or any(_is_free(fleet, n) for n in host.free_nodes))
     ]
     usable.sort(
         key=lambda h: (
@@ -46,18 +54,26 @@ def sites(fleet: Fleet, pool: Pool, now: float) -> Iterator[Site]:
     )
     for host in usable:
         if host.zone or not zones:
-            yield Site(host.name, host.zone, assumed=False)
+            yield Site(host.name, host.zone, assumed=False, free_nodes=host.free_nodes)
         else:
             for zone in sorted(zones, key=lambda z: (census.by_zone[z], z)):
-                yield Site(host.name, zone, assumed=False)
+                yield Site(host.name, zone, assumed=False, free_nodes=host.free_nodes)
 
 
-def free_name(fleet: Fleet, pool: Pool) -> str:
-    """``<pool>-<n>`` with the smallest number that nothing uses.
+def _is_free(fleet: Fleet, name: str) -> bool:
+    # Pods may be bound to it: those of DaemonSets run on a machine before it is claimed.
+    return name not in fleet.names
+
+
+def free_name(fleet: Fleet, pool: Pool, site: Site) -> str:
+    """``<pool>-<n>`` with the smallest number that nothing uses, or that of a machine to claim.
 
     A VM that this very plan retires still has its name: it must be gone first. So must pods
     be that are bound to a node that is gone, or they would be counted on the new one.
     """
+    for free in site.free_nodes or ():
+        if _is_free(fleet, free):
+            return free
     census = fleet.census[pool.name]
     while (name := f"{pool.name}-{census.first_number}") in fleet.names or fleet.absent.get(name):
         census.first_number += 1
@@ -67,7 +83,7 @@ def free_name(fleet: Fleet, pool: Pool) -> str:
 def blank(fleet: Fleet, pool: Pool, site: Site) -> Bin:
     """A VM of the smallest size at a site, not yet opened."""
     spec, sizes = pool.spec, fleet.sizes[pool.name]
-    name = free_name(fleet, pool)
+    name = free_name(fleet, pool, site)
     host = f"assumed-{name}" if site.assumed else site.host
     cpu, memory = sizes.least.cpu, sizes.least.memory
     return Bin(

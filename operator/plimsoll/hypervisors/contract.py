@@ -77,6 +77,8 @@ class HostInfo(Frozen, frozen=True, kw_only=True):
     """Millicores given to VMs, also to those of others."""
     memory_used: int
     state: HostState
+    free_nodes: tuple[str, ...] | None = None
+    """Where machines are claimed and not made: names of the nodes that may be."""
 
 
 class Listing(Frozen, frozen=True, kw_only=True):

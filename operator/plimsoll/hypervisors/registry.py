@@ -8,6 +8,7 @@ from plimsoll.api import Hypervisor
 from plimsoll.hypervisors.contract import Provider
 from plimsoll.hypervisors.libvirt.provider import LibvirtProvider
 from plimsoll.hypervisors.simulated import Simulated
+from plimsoll.hypervisors.static import Static
 from plimsoll.kube import Kube
 
 
@@ -33,5 +34,7 @@ def provider_for(
     match hypervisor.spec.provider:
         case "simulated":
             return Simulated(kube, hypervisor, cluster_id, namespace)
+        case "static":
+            return Static(kube, hypervisor, cluster_id)
         case "libvirt":
             return LibvirtProvider(hypervisor, cluster_id, secret or {}, changed)

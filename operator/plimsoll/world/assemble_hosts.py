@@ -96,6 +96,7 @@ def _hosts(
             memory_other=max(0, host.memory_used - ours[host.name][1]),
             state=host.state,
             state_since=seconds_of(host.state_since),
+            free_nodes=host.free_nodes,
             launch_blocked_until=observations.launch_blocked_until.get(f"{name}/{host.name}", 0.0),
         )
         for host in sorted(inventory, key=lambda h: h.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -28,9 +28,10 @@ _STARTING_TAINTS: Final = frozenset(
         "node.kubernetes.io/unreachable",
         "node.kubernetes.io/network-unavailable",
         "node.cloudprovider.kubernetes.io/uninitialized",
+        names.UNCLAIMED,
     }
 )
-"""Put on a node and taken off again by Kubernetes itself while it joins."""
+"""Put on a node and taken off again while it joins, by Kubernetes or by the life cycle."""
 _SEEN_MEMORY_PERCENT: Final = 70
 """Share of a VM's memory that its system shows at least; the kernel keeps some for itself."""
 _FOR_GOOD: Final = frozenset({"NotSupported", "Invalid"})
@@ -42,7 +43,7 @@ class Vms:
     """VMs and foreign nodes by name; those of which nothing changed stay the same objects.
 
     A node that bears a VM's name without being that VM is left out: nothing may be placed on
-    it, and it does not become the VM's node.
+    it, and it does not become the VM's node. So is that of a machine that may be claimed.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,8 @@ class Vms:
         self._vmnodes: dict[str, VMNode] = {}
         self._made: dict[str, snapshot.Vm] = {}
         self._hosts: dict[tuple[str, str], _Host] = {}
+        self._free: frozenset[str] = frozenset()
+        """Nodes of machines that may be claimed."""
         self._observations = Observations()
         self._limits = AttachLimits()
         self._touched: set[str] = set()
@@ -80,7 +83,7 @@ class Vms:
     def make(
         self,
         observations: Observations,
-        hypervisors: Iterable[snapshot.Hypervisor],
+        hypervisors: Collection[snapshot.Hypervisor],
         newest: Callable[[], Mapping[str, float]],
         limits: AttachLimits,
         now: float,
@@ -97,6 +100,11 @@ class Vms:
         anew = self._touched | self._timed | _differing(self._limits.by_node, limits.by_node)
         if hosts != self._hosts or limits.by_pool != self._limits.by_pool:
             anew |= self._vmnodes.keys()
+        free = frozenset(
+            n for h in hypervisors for host in h.hosts or () for n in host.free_nodes or ()
+        )
+        anew |= free ^ self._free
+        self._free = free
         watched = _differing(self._observations.quiet_since, observations.quiet_since)
         watched |= _differing(self._observations.node_usage, observations.node_usage)
         self._hosts, self._observations, self._limits = hosts, observations, limits
@@ -149,7 +157,7 @@ class Vms:
             vm = _vm(vmnode, node if node and _is_node_of(node, vmnode) else None, host, now)
             if _refused_lately(vmnode):
                 self._timed.add(name)
-        elif node is not None:
+        elif node is not None and name not in self._free:
             vm = _foreign(node)
         else:
             return None

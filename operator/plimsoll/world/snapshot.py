@@ -191,6 +191,8 @@ class Host(Frozen, frozen=True, kw_only=True):
     state_since: float = 0.0
     launch_blocked_until: float = 0.0
     """Back-off after failed launches on this host."""
+    free_nodes: tuple[str, ...] | None = None
+    """Names that VMs launched here may have, for they are machines that run; None: any."""
 
 
 class Hypervisor(Frozen, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ def changes(node: wire.Node, wish: NodeWish) -> NodeChange | None:
         taints=tuple(t for t in wish.taints if (t.key, t.effect) not in taken),
         # The API server lets a providerID be set once and never changed.
         provider_id="" if node.spec.provider_id else wish.provider_id,
+        drop_taints=tuple(t for t in node.spec.taints if t.key == names.UNCLAIMED),
     )
     return None if change == NodeChange() else change
 

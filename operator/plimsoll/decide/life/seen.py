@@ -153,12 +153,15 @@ class Seen:
 
     @property
     def stranger(self) -> bool:
-        """A node of our name is somebody else's. Without systemUUID it has not said yet."""
-        return (
-            self.node is not None
-            and self.matched is None
-            and (self.status.identity is None or bool(self.node.status.node_info.system_uuid))
-        )
+        """A node of our name is somebody else's. Without systemUUID it has not said yet.
+
+        Where machines are claimed, one is there before its identity is recorded.
+        """
+        if self.node is None or self.matched is not None:
+            return False
+        if self.status.identity is None:
+            return not self.hypervisor.capabilities.adopts
+        return bool(self.node.status.node_info.system_uuid)
 
     @property
     def token_left(self) -> bool:

@@ -96,6 +96,8 @@ def _serve(
     elif not s.node_ready:
         kind, reason = Kind.RECONCILING, "NodeNotReady"
         message = "the VM runs, but its kubelet does not report the node as Ready"
+        if not any(c.type == "Ready" and c.reason == reason for c in s.status.conditions):
+            events = (*events, Happened("NodeNotReady", message, warning=True))
     return step(
         s,
         action,
