@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LIBVIRT := $(VENV)/.libvirt
 TOOLS := tools/testenv:tools/demo:tools/bench:tools/e2e:tools/nodeimage
 # One worker a core for what waits on a control plane; the rest is quick either way.
 WORKERS ?= auto
@@ -13,7 +14,7 @@ WORKERS ?= auto
 
 .PHONY: help
 help: ## List every target with one line
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +39,22 @@ controlplane: $(READY) ## Build the test control plane once (cached outside the 
 .PHONY: node-image
 node-image: $(READY) ## Build the disk image of a node once (cached outside the checkout)
 	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_nodeimage build
+
+$(LIBVIRT): $(READY)
+	@echo "installing the client of libvirt, which takes libvirt-dev, pkg-config and a C compiler"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,libvirt]'
+	@touch $@
+
+.PHONY: libvirt
+libvirt: $(LIBVIRT) ## Add the client of libvirt to the virtual environment
+
+.PHONY: e2e-check
+e2e-check: $(READY) ## Say whether this machine can run real VMs, and why not
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_e2e --check
+
+.PHONY: e2e
+e2e: $(LIBVIRT) controlplane node-image ## Tell the story on real VMs (ACCELERATION=, KEEP=1)
+	@PYTHONPATH=$(TOOLS) $(BIN)/python -m plimsoll_e2e --json build/e2e.json
 
 .PHONY: demo
 demo: controlplane ## Show the whole idea on a real control plane (KEEP=1 leaves it up)

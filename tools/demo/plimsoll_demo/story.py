@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from plimsoll.api.common import Decision
 from plimsoll.world.stores import World
 from plimsoll_demo.scene import Scene, scene_of
 from plimsoll_demo.screen import Screen
-from plimsoll_demo.site import ROOT, Site
+from plimsoll_demo.site import ROOT
+from plimsoll_testenv import ControlPlane
 
 WITHIN: Final = 90.0
 """Seconds after which a condition is given up."""
@@ -22,6 +23,20 @@ _CHECK: Final = 1.0
 """At least so often is it seen whether a process has ended."""
 _DRAW: Final = 0.1
 """Seconds between two looks: changes come in crowds."""
+
+
+class Stage(Protocol):
+    """What a story takes place on."""
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Where `kubectl` goes."""
+
+    def require_running(self) -> None:
+        """Raises with the end of its log if a process has ended."""
+
+    def operator_log(self) -> str:
+        """The last lines that the operator said."""
 
 
 class Failed(Exception):
@@ -42,7 +57,7 @@ class Chapter:
 class Story:
     """Tells chapters one after the other."""
 
-    def __init__(self, site: Site, world: World, screen: Screen) -> None:
+    def __init__(self, site: Stage, world: World, screen: Screen) -> None:
         self.chapters: list[Chapter] = []
         self.decisions: list[Decision] = []
         self.scene = Scene()
@@ -71,10 +86,16 @@ class Story:
         """Says what came of something."""
         self._screen.note(text)
 
-    async def kubectl(self, *arguments: str) -> None:
-        """What a user does, shown as they would type it."""
+    async def kubectl(self, *arguments: str, fitted: Mapping[str, str] | None = None) -> None:
+        """What a user does, shown as they would type it.
+
+        Args:
+            arguments: of kubectl.
+            fitted: arguments that are others where the story takes place, such as a folder.
+        """
         self._screen.command(shlex.join(["kubectl", *arguments]))
-        await asyncio.to_thread(self._site.control_plane.run_kubectl, *_from_root(arguments))
+        real = [(fitted or {}).get(argument, argument) for argument in arguments]
+        await asyncio.to_thread(self._site.control_plane.run_kubectl, *_from_root(real))
 
     async def until(
         self, what: str, lacks: Callable[[Scene], str], within: float = WITHIN
@@ -116,7 +137,7 @@ class Story:
         self._screen.show(self.scene, awaited)
 
 
-def _from_root(arguments: tuple[str, ...]) -> list[str]:
+def _from_root(arguments: Sequence[str]) -> list[str]:
     """Files are named from the repository's root, wherever the demo is started."""
     return [
         str(ROOT / argument) if argument.startswith("manifests/") else argument

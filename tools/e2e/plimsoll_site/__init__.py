@@ -30,7 +30,7 @@ that started it, however that ends: the hosts are children of a supervisor.
 
 from plimsoll_site.errors import SiteError
 from plimsoll_site.host import Host
-from plimsoll_site.requirements import obstacle
+from plimsoll_site.requirements import kvm_obstacle, obstacle
 from plimsoll_site.site import Site
 
-__all__ = ["Host", "Site", "SiteError", "obstacle"]
+__all__ = ["Host", "Site", "SiteError", "kvm_obstacle", "obstacle"]

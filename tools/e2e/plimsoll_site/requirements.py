@@ -22,7 +22,7 @@ PACKAGES: Final = {
 }
 """Program -> Debian's package of it."""
 _SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
-_TRIAL_SECONDS: Final = 10
+_TRIAL_SECONDS: Final = 30
 
 
 def program(name: str) -> str:
@@ -53,4 +53,30 @@ def obstacle() -> str:
     )
     if tried.returncode != 0:
         return f"namespaces cannot be made here: {tried.stderr.strip()}"
+    return ""
+
+
+def kvm_obstacle() -> str:
+    """Why guests cannot have hardware virtualization here; empty: they can.
+
+    A /dev/kvm that is there may still not serve: inside some virtual machines QEMU ends as soon as
+    it sets up a CPU.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "there is no /dev/kvm"
+    machine = ["-machine", "q35", "-cpu", "host", "-m", "64", "-nodefaults", "-display", "none"]
+    try:
+        tried = subprocess.run(
+            [program("qemu-system-x86_64"), "-accel", "kvm", *machine, "-S", "-monitor", "stdio"],
+            input="quit\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TRIAL_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"QEMU with KVM did nothing for {_TRIAL_SECONDS} s"
+    if tried.returncode != 0:
+        lines = tried.stderr.strip().splitlines() or [f"code {tried.returncode}"]
+        return f"QEMU with KVM ends at once: {lines[0]}"
     return ""

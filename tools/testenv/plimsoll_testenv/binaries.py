@@ -50,7 +50,10 @@ PROGRAMS = (
     Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", "kubernetes", "under 1 min"),
     Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "1-2 min"),
 )
-# For the image of real nodes only: in a module, and so in a folder, of its own.
+# For real nodes only: each in a module, and so in a folder, of its own.
+METRICS_SERVER = Program(
+    "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server", "2 min"
+)
 KUBELET = Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", "kubelet", "1-3 min")
 
 
@@ -101,9 +104,22 @@ def build_kubelet(say: Say) -> Path:
     Raises:
         TestEnvError: Go is missing or too old, or the build failed.
     """
-    folder = cache_directory([KUBELET])
-    path = folder / KUBELET.name
-    _build_missing(folder, lambda: [] if path.exists() else [KUBELET], say)
+    return _build_alone(KUBELET, say)
+
+
+def build_metrics_server(say: Say) -> Path:
+    """Build the metrics server unless the cache has it, and return its path.
+
+    Raises:
+        TestEnvError: Go is missing or too old, or the build failed.
+    """
+    return _build_alone(METRICS_SERVER, say)
+
+
+def _build_alone(program: Program, say: Say) -> Path:
+    folder = cache_directory([program])
+    path = folder / program.name
+    _build_missing(folder, lambda: [] if path.exists() else [program], say)
     return path
 
 

@@ -1,0 +1,3 @@
+module plimsoll.dev/tools/e2e/worker
+
+go 1.21
