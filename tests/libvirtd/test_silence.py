@@ -185,7 +185,6 @@ class TestEvents:
                 found = await provider.describe(vm.uuid)
                 assert found is not None
                 assert found.power is PowerState.OFF
-                await provider.start(vm.uuid, intent.uid)
                 await made(bench, provider, intent)
                 rung.clear()
                 host.kill_daemon()
