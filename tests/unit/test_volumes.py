@@ -719,6 +719,12 @@ def test_csinodes_tell_how_many_volumes_attach() -> None:
     assert found.by_node == {"a": {ATTACHED: 7}}
 
 
+def test_csinode_of_a_kubelet_without_drivers_is_read() -> None:
+    bare = msgspec.convert({"metadata": {"name": "c"}, "spec": {"drivers": None}}, wire.CSINode)
+    found = attach_limits(Objects(csi_nodes=(csi_node("a", 7), bare)))
+    assert found.by_node == {"a": {ATTACHED: 7}}
+
+
 def test_a_driver_may_keep_pods_off_nodes_where_it_does_not_run() -> None:
     nodes = tuple(wire.Node(metadata=wire.Meta(name=name)) for name in "abc")
     driver = msgspec.convert(

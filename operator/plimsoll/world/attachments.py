@@ -34,7 +34,7 @@ def attach_limits(objects: Objects, free: Mapping[str, Limits] | None = None) ->
     """
     nodes: defaultdict[str, Limits] = defaultdict(dict)
     for csi_node in objects.csi_nodes:
-        for driver in csi_node.spec.drivers:
+        for driver in csi_node.spec.drivers or ():
             if driver.allocatable is not None and driver.allocatable.count is not None:
                 nodes[csi_node.metadata.name][ATTACHABLE + driver.name] = driver.allocatable.count
     pools: defaultdict[str, Limits] = defaultdict(dict)
@@ -48,7 +48,7 @@ def attach_limits(objects: Objects, free: Mapping[str, Limits] | None = None) ->
         if driver.spec.prevent_pod_scheduling_if_missing
     }
     if needed:
-        running = {c.metadata.name: {d.name for d in c.spec.drivers} for c in objects.csi_nodes}
+        running = {c.metadata.name: {d.name for d in c.spec.drivers or ()} for c in objects.csi_nodes}
         for node in objects.nodes:
             for driver_name in needed - running.get(node.metadata.name, set()):
                 nodes[node.metadata.name][ATTACHABLE + driver_name] = 0

@@ -471,7 +471,8 @@ class CSINodeDriver(Wire, frozen=True, kw_only=True):
 
 
 class CSINodeSpec(Wire, frozen=True, kw_only=True):
-    drivers: list[CSINodeDriver] = []
+    drivers: list[CSINodeDriver] | None = None
+    """Kubelet writes null where no driver has registered."""
 
 
 class CSINode(Object, frozen=True, kw_only=True):
