@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs, urlsplit
 
-_PIECE: Final = 50
+_PIECE: Final = 200
 """Milliseconds of CPU time that are given out at once, at most."""
-_KEPT_SECONDS: Final = 1.0
+_KEPT_SECONDS: Final = 3.0
 """For how long work waits to be taken."""
 _MEMORY_SECONDS: Final = 300.0
 IMAGE_PATH: Final = "/image.tar"
@@ -60,7 +60,7 @@ class Office:
         office = self
 
         class Handler(BaseHTTPRequestHandler):
-            # A connection is kept: a replica comes twenty times a second.
+            # A connection is kept: a replica comes several times a second.
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	pause   = 200 * time.Millisecond
+	pause   = time.Second
 	timeout = 5 * time.Second
 )
 
