@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ from libvirt_bench import IMAGE, NAME
 from livecluster import ensure_namespace
 from plimsoll.kube import Json, Kube, NotFound
 from plimsoll.resources import HYPERVISORS, NODES, SECRETS, VMNODES, VMPOOLS
-from plimsoll_site import Host, Site
+from plimsoll_site import Host, Site, SiteError
 from plimsoll_testenv import ControlPlane
 from stage import WORK, OperatorProcess, Stage, operator_kubeconfig, prepare
 
@@ -109,9 +109,10 @@ class Lab(Stage):
             if not host.pids("libvirtd"):
                 continue
             for name in host.domains():
-                uuid = host.virsh("domuuid", name).strip()
-                state = host.virsh("domstate", name).strip()
-                found.append(Vm(name, uuid, host.name, state == "running"))
+                with suppress(SiteError):  # it went after it was listed
+                    uuid = host.virsh("domuuid", name).strip()
+                    state = host.virsh("domstate", name).strip()
+                    found.append(Vm(name, uuid, host.name, state == "running"))
         return sorted(found)
 
     async def recorded(self) -> list[Vm]:

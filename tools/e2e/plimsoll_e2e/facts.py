@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from plimsoll_e2e.samples import IMAGE
 from plimsoll_e2e.stage import Stage
-from plimsoll_site import Host
+from plimsoll_site import Host, SiteError
 
 _TOKENS = "type=bootstrap.kubernetes.io/token"
 
@@ -68,9 +69,12 @@ def containers(stage: Stage, workload: str) -> dict[str, Container]:
 
 def domains(stage: Stage) -> list[Domain]:
     """Every domain on every host that is on, whoever made it."""
-    return [
-        _domain(host, name) for host in stage.hosts.hosts if host.running for name in host.domains()
-    ]
+    found = []
+    for host in stage.hosts.hosts:
+        for name in host.domains() if host.running else []:
+            with suppress(SiteError):  # it went after it was listed
+                found.append(_domain(host, name))
+    return found
 
 
 def _domain(host: Host, name: str) -> Domain:
