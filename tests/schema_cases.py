@@ -220,6 +220,9 @@ STATIC: Document = {
                 },
             ]
         },
+        "cpuOvercommitPercent": 200,
+        "restartWindow": "1m",
+        "inventoryInterval": "5s",
     },
 }
 
@@ -483,7 +486,7 @@ VALUES = [
     # libvirt
     _case("static", f"{_MACHINE}.node", "metal-1.rack", "is not a node name of one label"),
     _case("static", f"{_MACHINE}.systemUUID", "unknown?", "is not a system UUID"),
-    _case("static", f"{_MACHINE}.cpu", 0, "is too small: give 1 or more"),
+    _case("static", f"{_MACHINE}.cpu", 0, "greater than or equal to 1", "is too small"),
     _case("libvirt", f"{_LIBVIRT}[0].uri", "xen:///system", "is not a libvirt URI of QEMU/KVM"),
     _case("libvirt", f"{_LIBVIRT}[1].uri", "qemu+ssh://a b/system", "is not a libvirt URI of QEMU"),
     _case("libvirt", f"{_LIBVIRT}[0].uri", "", "at least 1 chars long", "is empty"),

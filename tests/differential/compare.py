@@ -40,7 +40,8 @@ PATIENCE: Final = 10 * QUIET
 """Seconds within which the scheduler looks at a pod that is new to it, on a busy machine too."""
 _TELLINGS: Final = 30
 """How often a pod is nominated anew, at most, after the scheduler has dropped its nomination."""
-_DRIVING_OUT: Final = "found a potential placement"
+_DRIVING_OUT: Final = ("found a potential placement", "terminating pod on the nominated node")
+"""Verdicts that kube-scheduler gives while a preemption is under way."""
 _NO_CLAIM: Final = frozenset({Reason.LOAD_LINE, Reason.NOT_MODELLED, Reason.EXPENDABLE})
 """Pods unplaced for one of these may well fit as far as the scheduler is concerned."""
 _FIRST: Final = ("RuntimeClass", "StorageClass", "PersistentVolume", "PersistentVolumeClaim")
@@ -346,10 +347,14 @@ class Comparison:
     def _tried(self, key: str) -> bool:
         """Whether the scheduler has looked for a place and found none.
 
-        It says so, too, of a pod for which it has just driven out others; that one it tries again.
+        It says so, too, of a pod for which others are being driven out; that one it tries again.
         """
         verdict = self._verdict(key)
-        return verdict != "" and "Gated" not in verdict and _DRIVING_OUT not in verdict
+        return (
+            verdict != ""
+            and "Gated" not in verdict
+            and not any(words in verdict for words in _DRIVING_OUT)
+        )
 
     def _seeks_others(self, key: str) -> bool:
         """Whether the scheduler found no place for a pod near those that it must be near."""

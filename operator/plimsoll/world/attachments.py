@@ -48,7 +48,10 @@ def attach_limits(objects: Objects, free: Mapping[str, Limits] | None = None) ->
         if driver.spec.prevent_pod_scheduling_if_missing
     }
     if needed:
-        running = {c.metadata.name: {d.name for d in c.spec.drivers or ()} for c in objects.csi_nodes}
+        running = {
+            node.metadata.name: {driver.name for driver in node.spec.drivers or ()}
+            for node in objects.csi_nodes
+        }
         for node in objects.nodes:
             for driver_name in needed - running.get(node.metadata.name, set()):
                 nodes[node.metadata.name][ATTACHABLE + driver_name] = 0
