@@ -140,10 +140,6 @@ class Host:
             # nsenter, its parent, stops and goes on with it.
             os.killpg(os.getpgid(pid), signal.SIGCONT)
 
-    def daemon_log(self) -> str:
-        """The last lines that libvirtd wrote."""
-        return self._processes.log_tail(f"{self.name}-{_DAEMON}")
-
     def virsh(self, *arguments: str) -> str:
         """Run virsh on this host and return its output.
 

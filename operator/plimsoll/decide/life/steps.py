@@ -161,9 +161,6 @@ Action = (
     | DeleteNode
 )
 
-DESTRUCTIVE = (Evict, DeletePods, MarkOutOfService, DeleteRecord, DeleteVm, DeleteNode)
-"""Actions that end something: nothing but a live look at everything allows them."""
-
 
 class Kind(StrEnum):
     """How a step presents itself after kstatus."""
