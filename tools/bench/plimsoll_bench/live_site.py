@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 from urllib.request import urlopen
 
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plimsoll_testenv import ControlPlane
 from plimsoll_testenv.processes import Processes
+from plimsoll_testenv.stopping import Stopping
 
 ROOT: Final = Path(__file__).parents[3]
 NAMESPACE: Final = "plimsoll-system"
@@ -37,7 +37,7 @@ class Spent(NamedTuple):
     times: float = 0.0
 
 
-class LiveSite:
+class LiveSite(Stopping):
     """A cluster with Plimsoll in it. Use it as a context manager."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
@@ -57,7 +57,7 @@ class LiveSite:
         try:
             site._prepare()
         except BaseException:
-            site.close()
+            site.stop()
             raise
         return site
 
@@ -124,23 +124,12 @@ class LiveSite:
                     found[stage] = found.get(stage, Spent())._replace(times=sample.value)
         return found
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Ends everything that was started here."""
         try:
             self._processes.stop()
         finally:
             self.control_plane.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _free_port() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from plimsoll_testenv import ControlPlane
@@ -12,6 +11,7 @@ from plimsoll_testenv.control_plane import to_stderr
 from plimsoll_testenv.discovery import Source
 from plimsoll_testenv.errors import TestEnvError
 from plimsoll_testenv.processes import Processes
+from plimsoll_testenv.stopping import Stopping
 
 ROOT: Final = Path(__file__).parents[3]
 SAMPLES: Final = "manifests/samples"
@@ -29,7 +29,7 @@ SETTINGS: Final[dict[str, str]] = {
 }
 
 
-class Site:
+class Site(Stopping):
     """A running cluster with Plimsoll in it. Use it as a context manager."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
@@ -49,7 +49,7 @@ class Site:
         try:
             site._prepare()
         except BaseException:
-            site.close()
+            site.stop()
             raise
         return site
 
@@ -102,7 +102,7 @@ class Site:
         """Directory of the logs of operator and data centre."""
         return self._processes.directory
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Ends everything that was started here and removes what was made."""
         try:
             if self._made_kinds and self.control_plane.choice.source is Source.EXISTING:
@@ -122,14 +122,3 @@ class Site:
             self.control_plane.run_kubectl(
                 "delete", "--ignore-not-found", "--timeout=60s", "-f", str(ROOT / folder)
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import plimsoll_nodeimage
@@ -19,6 +18,7 @@ from plimsoll_testenv import ControlPlane
 from plimsoll_testenv.control_plane import to_stderr
 from plimsoll_testenv.kubeconfig import write_private
 from plimsoll_testenv.processes import Processes
+from plimsoll_testenv.stopping import Stopping
 
 NAMESPACE: Final = "plimsoll-system"
 ACCOUNT: Final = "plimsoll"
@@ -35,7 +35,7 @@ SETTINGS: Final[dict[str, str]] = {
 }
 
 
-class Stage:
+class Stage(Stopping):
     """Real VMs and what runs them. Use it as a context manager.
 
     Attributes:
@@ -149,17 +149,6 @@ class Stage:
         """Folder of the logs of operator and metrics server."""
         return self._processes.directory
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End everything that was started here."""
         self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

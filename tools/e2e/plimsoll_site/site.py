@@ -6,7 +6,6 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from plimsoll_site.errors import SiteError
@@ -14,6 +13,7 @@ from plimsoll_site.host import Host
 from plimsoll_site.requirements import obstacle
 from plimsoll_site.wires import Wire, free_numbers
 from plimsoll_testenv.processes import Processes
+from plimsoll_testenv.stopping import Stopping
 
 MOST_HOSTS: Final = 26
 
@@ -40,7 +40,7 @@ class Claim:
         self._socket.close()
 
 
-class Site:
+class Site(Stopping):
     """Libvirt hosts on this machine. Use it as a context manager, or call `stop` in the end.
 
     Attributes:
@@ -127,14 +127,3 @@ class Site:
         finally:
             self._processes.stop()
             self._claim.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

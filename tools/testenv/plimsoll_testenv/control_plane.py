@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from plimsoll_testenv import binaries, certificates, components
@@ -25,6 +24,7 @@ from plimsoll_testenv.kind import create_cluster
 from plimsoll_testenv.kubeconfig import encode, write_kubeconfig
 from plimsoll_testenv.local import start_locally
 from plimsoll_testenv.processes import Processes
+from plimsoll_testenv.stopping import Stopping
 
 NODE_MONITOR_GRACE_PERIOD_SECONDS = 40.0
 SIGNED_TIMEOUT_SECONDS = 30.0
@@ -36,7 +36,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class ControlPlane:
+class ControlPlane(Stopping):
     """A running control plane. Use it as a context manager, or call `stop` in the end.
 
     Attributes:
@@ -147,17 +147,6 @@ class ControlPlane:
     def stop(self) -> None:
         """End every process that was started here, and delete their files."""
         self._processes.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _have_signed(self, user: str, groups: Sequence[str]) -> Pair:
         """Ask a cluster whose CA key is not ours for a client certificate."""
