@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from plimsoll.api.bootstrap import Bootstrap
-from plimsoll.decide import cost, guards, wording
-from plimsoll.decide.emptying import Emptied, Emptying
+from plimsoll.decide import guards
+from plimsoll.decide.emptying import Emptied, Emptying, retirement
 from plimsoll.decide.fleet import Bin, is_leaving
 from plimsoll.decide.placing import Placer
-from plimsoll.decide.plan import Lever, Move, Reason, Refusal
+from plimsoll.decide.plan import Move, Reason, Refusal
 from plimsoll.decide.roster import Roster
 from plimsoll.decide.waiting import Waiting
 from plimsoll.world.snapshot import Pool, Vm
@@ -172,17 +172,7 @@ def _no_place(target: Bin, parts: str, may_launch: bool) -> Refusal:
 
 
 def _move(target: Bin, emptied: Emptied, parts: str) -> Move:
-    assert target.vm is not None
-    homes = emptied.homes[target.name]
-    where = ", ".join(f"{count} to {name}" for name, count in sorted(homes.items()))
-    carried = f"; its {sum(homes.values())} containers move ({where})" if homes else ""
-    return Move(
-        kind=Lever.RETIRE,
-        subject=f"vm/{target.name}",
-        uid=target.vm.uid,
-        source=wording.size(target.size),
-        host=target.host,
-        cost=-cost.of_bin(target),
-        reason=f"{Reason.DRIFTED}: it differs from its pool in {parts}{carried}",
-        drifted=True,
-    )
+    number, where = emptied.carried(target)
+    carried = f"; its {number} containers move ({where})" if number else ""
+    reason = f"{Reason.DRIFTED}: it differs from its pool in {parts}{carried}"
+    return retirement(target, reason, drifted=True)

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plimsoll.decide import cost, survival
+from plimsoll.decide import cost, survival, wording
 from plimsoll.decide.classes import PodClass, Rules
 from plimsoll.decide.columns import Bools
 from plimsoll.decide.crowding import Crowding
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer
-from plimsoll.decide.plan import Reason, Refusal
+from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected
 from plimsoll.decide.roster import Roster
 from plimsoll.world.snapshot import Workload
 
@@ -39,6 +39,30 @@ class Emptied:
     def worth(self) -> int:
         """What is saved, less the penalty on disruption."""
         return self.saved - cost.DISRUPTION_PENALTY * self.moved
+
+    def carried(self, target: Bin) -> tuple[int, str]:
+        """How many containers a VM carried, and where they went: ``2 to web-4, 1 to web-6``."""
+        homes = self.homes[target.name]
+        where = ", ".join(f"{count} to {name}" for name, count in sorted(homes.items()))
+        return sum(homes.values()), where
+
+
+def retirement(
+    target: Bin, reason: str, *, rejected: tuple[Rejected, ...] = (), drifted: bool = False
+) -> Move:
+    """The move that drains and deletes a VM of ours."""
+    assert target.vm is not None
+    return Move(
+        kind=Lever.RETIRE,
+        subject=f"vm/{target.name}",
+        uid=target.vm.uid,
+        source=wording.size(target.size),
+        host=target.host,
+        cost=-cost.of_bin(target),
+        reason=reason,
+        rejected=rejected,
+        drifted=drifted,
+    )
 
 
 class Group(NamedTuple):

@@ -17,7 +17,7 @@ import msgspec
 
 from plimsoll.decide import cost, guards, wording
 from plimsoll.decide.effort import Effort
-from plimsoll.decide.emptying import Emptied, Emptying
+from plimsoll.decide.emptying import Emptied, Emptying, retirement
 from plimsoll.decide.fleet import Bin
 from plimsoll.decide.placing import Placer
 from plimsoll.decide.plan import Lever, Move, Reason, Refusal, Rejected
@@ -262,24 +262,14 @@ _REPLACED = "takes the containers of VMs that it replaces, for it costs less"
 
 
 def _move(target: Bin, emptied: Emptied) -> Move:
-    assert target.vm is not None
-    homes = emptied.homes[target.name]
-    number = sum(homes.values())
-    where = ", ".join(f"{count} to {name}" for name, count in sorted(homes.items()))
-    return Move(
-        kind=Lever.RETIRE,
-        subject=f"vm/{target.name}",
-        uid=target.vm.uid,
-        source=wording.size(target.size),
-        host=target.host,
-        cost=-cost.of_bin(target),
-        reason=(
-            f"its {number} containers fit elsewhere under the line ({where})"
-            if number
-            else "it carries no containers"
-        ),
-        rejected=(_not_shrunk(target, target.pool),) if target.pool is not None else (),
+    number, where = emptied.carried(target)
+    reason = (
+        f"its {number} containers fit elsewhere under the line ({where})"
+        if number
+        else "it carries no containers"
     )
+    rejected = (_not_shrunk(target, target.pool),) if target.pool is not None else ()
+    return retirement(target, reason, rejected=rejected)
 
 
 def _not_shrunk(target: Bin, pool: Pool) -> Rejected:
