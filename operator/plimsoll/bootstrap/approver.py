@@ -104,6 +104,11 @@ class Approver:
     async def look(self) -> float | None:
         """Looks at all requests that are due; answers in how many seconds the next is."""
         now = self._clock()
+        if not any(request.open for request in self.requests.store.values()):
+            # Most of the time; a look at all VMs would be for nothing.
+            self._due.clear()
+            self._waiting.clear()
+            return None
         scene = self._scene(self._world.vmnodes.store.values())
         due = []
         for request in self.requests.store.values():
