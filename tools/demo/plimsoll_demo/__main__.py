@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from plimsoll.kube import Kube
-from plimsoll.world.stores import World
 from plimsoll_demo.chapters import tell
 from plimsoll_demo.comparison import Moment
+from plimsoll_demo.performing import perform
 from plimsoll_demo.screen import Screen
 from plimsoll_demo.site import Site
-from plimsoll_demo.story import Failed, Story
+from plimsoll_demo.story import Story
 from plimsoll_demo.summary import as_data, print_summary
 from plimsoll_testenv.errors import TestEnvError
 
@@ -58,7 +57,7 @@ def run(keep: bool, output: Path | None) -> int:
     with Site.open() as site:
         began = time.monotonic()
         with screen:
-            report = asyncio.run(perform(site, screen))
+            report = asyncio.run(play(site, screen))
         report["seconds"] = round(time.monotonic() - began, 1)
         if output is not None:
             output.write_text(json.dumps(report, indent=2) + "\n")
@@ -68,36 +67,17 @@ def run(keep: bool, output: Path | None) -> int:
     return 0 if report["ok"] else 1
 
 
-async def perform(site: Site, screen: Screen) -> dict[str, Any]:
+async def play(site: Site, screen: Screen) -> dict[str, Any]:
     """All chapters and the summary; answers what came out."""
     moments: list[Moment] = []
-    failure = ""
-    async with Kube.from_environment(str(site.control_plane.kubeconfig)) as kube:
-        world = World(kube)
-        watching = asyncio.create_task(world.run())
-        try:
-            async with asyncio.timeout(SYNC_SECONDS):
-                await world.wait_synced()
-            story = Story(site, world, screen)
-            try:
-                moments = await tell(story)
-            except (Failed, TestEnvError) as error:
-                failure = str(error)
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-    if failure:
-        screen.print_tables()
-        screen.console.print(f"\nfailed: {failure}", style="red", markup=False, soft_wrap=True)
-    else:
+
+    async def chapters(story: Story) -> None:
+        moments.extend(await tell(story))
+
+    report = await perform(site, screen, chapters, sync_seconds=SYNC_SECONDS)
+    if report["ok"]:
         print_summary(screen.console, moments)
-    return {
-        "ok": not failure,
-        "failure": failure,
-        "chapters": [vars(chapter) for chapter in story.chapters],
-        "decisions": [decision.model_dump(mode="json") for decision in story.decisions],
-        "summary": as_data(moments),
-    }
+    return {**report, "summary": as_data(moments)}
 
 
 def stay(site: Site, screen: Screen) -> None:

@@ -10,13 +10,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import plimsoll_nodeimage
-from plimsoll.kube import Kube
-from plimsoll.world.stores import World
+from plimsoll_demo.performing import perform
 from plimsoll_demo.screen import Screen
-from plimsoll_demo.story import Failed, Story
 from plimsoll_e2e.chapters import Play, tell
 from plimsoll_e2e.stage import Stage
 from plimsoll_nodeimage import host as image_host
@@ -88,41 +85,20 @@ def run(acceleration: str, keep: bool, output: Path | None) -> int:
     began = time.monotonic()
     with Stage.open(acceleration=acceleration) as stage:
         with screen:
-            report = asyncio.run(perform(stage, screen, keep))
+            report = asyncio.run(
+                perform(
+                    stage,
+                    screen,
+                    lambda story: tell(Play(story, stage, keep)),
+                    sync_seconds=SYNC_SECONDS,
+                )
+            )
         report["seconds"] = round(time.monotonic() - began, 1)
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps(report, indent=2) + "\n")
         screen.console.print(f"\ntold in {report['seconds']:.0f} s")
     return 0 if report["ok"] else 1
-
-
-async def perform(stage: Stage, screen: Screen, keep: bool) -> dict[str, Any]:
-    """All chapters; answers what came out."""
-    failure = ""
-    async with Kube.from_environment(str(stage.control_plane.kubeconfig)) as kube:
-        world = World(kube)
-        watching = asyncio.create_task(world.run())
-        try:
-            async with asyncio.timeout(SYNC_SECONDS):
-                await world.wait_synced()
-            story = Story(stage, world, screen)
-            try:
-                await tell(Play(story, stage, keep))
-            except (Failed, TestEnvError) as error:
-                failure = str(error)
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-    if failure:
-        screen.print_tables()
-        screen.console.print(f"\nfailed: {failure}", style="red", markup=False, soft_wrap=True)
-    return {
-        "ok": not failure,
-        "failure": failure,
-        "chapters": [vars(chapter) for chapter in story.chapters],
-        "decisions": [decision.model_dump(mode="json") for decision in story.decisions],
-    }
 
 
 if __name__ == "__main__":
